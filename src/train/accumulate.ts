@@ -8,9 +8,9 @@ import type { Batch, BatchSource, StepModel } from "./step.ts";
 export interface StepBatches<B extends Batch> {
   readonly data: BatchSource<B>;
   readonly position: DataPosition;
-  /** At most so many; the last step of an epoch takes what is left of it. */
+  /** The most micro-batches of a step; the last step of an epoch takes what is left of it. */
   readonly count: number;
-  /** Whether no step comes after it. */
+  /** Whether this is the last step. */
   readonly isLast: boolean;
 }
 
@@ -19,7 +19,7 @@ export interface Accumulated {
   readonly lossSum: number;
   readonly targetCount: number;
   readonly tokens: number;
-  /** The micro-batch that comes next. */
+  /** The next micro-batch. */
   readonly next: DataPosition;
 }
 
@@ -33,7 +33,7 @@ function advance(position: DataPosition, batches: number): DataPosition {
 /**
  * Accumulates the gradients of a step's micro-batches.
  *
- * @returns `undefined` if the signal fired: the gradients so far are worth nothing then
+ * @returns `undefined` if the signal fired: the gradients so far are then of no use
  */
 export async function accumulate<B extends Batch>(
   model: StepModel<B>,
@@ -61,19 +61,19 @@ export async function accumulate<B extends Batch>(
 }
 
 /**
- * Mean loss above which a gradient of exactly zero is no perfect fit. Parameters that exploded can
- * end so instead of in NaN: a normalisation divides by their infinite square and leaves zeros.
+ * Mean loss above which a gradient of exactly zero does not mean a perfect fit. Parameters that exploded can
+ * end like this instead of in NaN: a normalisation divides by their infinite square and leaves zeros.
  */
 const MIN_LOSS = 1e-3;
 
-/** What became of a step. */
+/** The outcome of a step. */
 export type StepResult =
   | { readonly taken: true; readonly gradNorm: number }
   | { readonly taken: false; readonly reason: string; readonly badNumbers: boolean };
 
 /**
- * Updates the parameters with the gradient of the mean loss over the step's target tokens,
- * clipped to the norm `maxGradNorm` (0: not clipped). Nothing is touched where a number is none.
+ * Updates the parameters with the gradient of the mean loss over the step's target tokens, clipped to the
+ * norm `maxGradNorm` (0: not clipped). Changes nothing if a number is not finite.
  *
  * Clipping is PyTorch's `clip_grad_norm_`: times `max / (norm + 1e-6)` where that is below 1.
  */

@@ -1,7 +1,7 @@
 /**
- * Activations on disk by key: one file that grows at its end up to a limit, an index of offsets in
- * memory. What is in it can be computed again, so that no fault of the disk ends a run: a damaged
- * record is forgotten, and a write that fails removes the file.
+ * Activations on disk by key: one file that grows at its end up to a limit, and an index of offsets in
+ * memory. Its contents can be computed again, so no disk fault ends a run: a damaged record is forgotten, and
+ * a failed write removes the file.
  *
  * | bytes | content |
  * |---|---|
@@ -21,24 +21,24 @@ const HEADER_BYTES = 48;
 const KEY_BYTES = 16;
 const RECORD_HEADER_BYTES = 36;
 
-/** Names a record: 32 hexadecimal digits. */
+/** The name of a record: 32 hexadecimal digits. */
 export type ActivationKey = string;
 
-/** What may befall the file; a run that uses it goes on. */
+/** What may happen to the file; a run that uses it goes on. */
 export type ActivationFileEvent =
   | { readonly kind: "full"; readonly sizeBytes: number; readonly limitBytes: number }
   | { readonly kind: "damaged" }
-  /** The file is removed: the room it took may be what else is to be written needs. */
+  /** The file is removed: other writes may need the space that it took. */
   | { readonly kind: "off"; readonly reason: string };
 
 export interface ActivationFileOptions {
-  /** What decides the values: a file of another identity is begun anew. */
+  /** What decides the values: a file with another identity is started afresh. */
   readonly identity: string;
-  /** Largest size of the file; one that is gone on with keeps a lower limit of its own. */
+  /** Largest size of the file; a file that is resumed keeps its own limit if that is lower. */
   readonly limitBytes: number;
-  /** Whether to go on with the file that is there. */
+  /** Whether to resume the existing file. */
   readonly resume: boolean;
-  /** Told of each kind of event once. */
+  /** Called once for each kind of event. */
   readonly onEvent?: (event: ActivationFileEvent) => void;
 }
 
@@ -46,7 +46,7 @@ export class ActivationFile implements Disposable {
   readonly #path: string;
   readonly #onEvent: (event: ActivationFileEvent) => void;
   readonly #told = new Set<ActivationFileEvent["kind"]>();
-  /** Absent once it is closed. */
+  /** Absent once the file is closed. */
   #file: Deno.FsFile | undefined;
   readonly #lock: Disposable;
   #limitBytes: number;
@@ -70,14 +70,14 @@ export class ActivationFile implements Disposable {
   /**
    * Opens or makes a file, and locks it.
    *
-   * @returns `undefined` where another process has it
+   * @returns `undefined` if another process has it
    * @throws {StorageError} naming the path
    */
   static open(path: string, options: ActivationFileOptions): ActivationFile | undefined {
     let file: Deno.FsFile | undefined;
     using locks = new DisposableStack();
     try {
-      // Not truncated before it is locked: it may be another run's.
+      // Not truncated before it is locked: it may belong to another run.
       file = Deno.openSync(path, { read: true, write: true, create: true });
       const lock = tryLockPath(path);
       if (lock === "taken") {
@@ -89,7 +89,7 @@ export class ActivationFile implements Disposable {
       const opened = new ActivationFile(path, file, lock, options);
       const identity = createHash("sha256").update(options.identity).digest();
       if (!options.resume || !opened.#goOn(identity)) opened.#begin(identity);
-      // What is synced later is lost with the file's name where that is not on the disk.
+      // Without the file's name on the disk, what is synced later would be lost.
       syncDirectory(dirname(path));
       locks.move(); // the opened file's from here on
       return opened;
@@ -101,7 +101,7 @@ export class ActivationFile implements Disposable {
     }
   }
 
-  /** Records that can be read. */
+  /** Number of records that can be read. */
   get count(): number {
     return this.#offsets.size;
   }
@@ -118,8 +118,8 @@ export class ActivationFile implements Disposable {
   /**
    * Reads a record.
    *
-   * @param into as long as the record; left in any state where there is none
-   * @returns whether it was there, whole and undamaged
+   * @param into as long as the record; its contents are unspecified if there is none
+   * @returns whether the record was there, whole and undamaged
    */
   get(key: ActivationKey, into: Uint8Array): boolean {
     const offset = this.#offsets.get(key);
@@ -130,7 +130,7 @@ export class ActivationFile implements Disposable {
     return false;
   }
 
-  /** Adds a record, unless it is there, the file is full, or the disk does not take it. */
+  /** Adds a record, unless it is there already, the file is full or the disk does not take it. */
   put(key: ActivationKey, content: Uint8Array): void {
     if (this.#file === undefined || this.#offsets.has(key)) return;
     const offset = this.#sizeBytes;
@@ -154,12 +154,12 @@ export class ActivationFile implements Disposable {
     this.#sizeBytes += recordBytes;
   }
 
-  /** Puts everything so far on the disk. */
+  /** Writes everything so far to the disk. */
   sync(): void {
     try {
       this.#file?.syncDataSync();
     } catch (error) {
-      // What the system has dropped after that is not known.
+      // After a failed sync it is unknown what the system has dropped.
       this.#turnOff(error as Error);
     }
   }
@@ -168,11 +168,11 @@ export class ActivationFile implements Disposable {
   remove(): void {
     if (this.#file === undefined) return;
     try {
-      // The name first: who waits for the lock must not get a file that is about to go.
+      // The name first: a process that waits for the lock must not get a file that is about to go.
       Deno.removeSync(this.#path);
       this.#file.truncateSync();
     } catch {
-      // Gone already, or a folder that is read-only by now: nothing depends on it.
+      // Gone already, or in a folder that is now read-only: nothing depends on it.
     }
     this[Symbol.dispose]();
   }
@@ -205,7 +205,7 @@ export class ActivationFile implements Disposable {
     this.#sizeBytes = HEADER_BYTES;
   }
 
-  /** Finds the records of an earlier run; `false` where they are of another identity. */
+  /** Finds the records of an earlier run; `false` if the file has another identity. */
   #goOn(identity: Uint8Array): boolean {
     const file = this.#file!;
     const header = new Uint8Array(HEADER_BYTES);
@@ -221,7 +221,7 @@ export class ActivationFile implements Disposable {
       const length = new DataView(record.buffer).getUint32(KEY_BYTES, true);
       const end = offset + RECORD_HEADER_BYTES + length;
       if (end > size) break;
-      // A later record is there because an earlier one was damaged.
+      // A later record of the same key is there because an earlier one was damaged.
       this.#offsets.set(record.subarray(0, KEY_BYTES).toHex(), offset);
       offset = end;
     }
@@ -252,7 +252,7 @@ function writeAt(file: Deno.FsFile, offset: number, bytes: Uint8Array): void {
   for (let done = 0; done < bytes.length;) done += file.writeSync(bytes.subarray(done));
 }
 
-/** Fills `into` from the file; `false` where the file ends before. */
+/** Fills `into` from the file; `false` if the file ends first. */
 function readAt(file: Deno.FsFile, offset: number, into: Uint8Array): boolean {
   file.seekSync(offset, Deno.SeekMode.Start);
   for (let done = 0; done < into.length;) {

@@ -1,6 +1,6 @@
 /**
- * What batches of other shapes than the largest add to a run's memory: sessions of their own, and steps
- * whose tensors lie otherwise.
+ * What batches of other shapes than the largest add to a run's memory: sessions of their own, and steps whose
+ * tensors are placed differently.
  */
 import type { TokenBatch } from "../data/targets.ts";
 import type { Graph } from "../graph/types.ts";
@@ -17,16 +17,16 @@ import {
 import type { PlanFamilies } from "./plan_families.ts";
 import { prepare } from "./step_inputs.ts";
 
-/** What of a batch is planned: each of the parts that are computed beside each other. */
+/** The planned parts of a batch, which are computed at the same time. */
 interface Planned {
   readonly parts: readonly PlanOptions[];
   readonly blocks: number;
 }
 
 /**
- * Plans, of the batches whose sessions are of one form, the smallest and the largest.
+ * Plans the smallest and the largest of the batches whose sessions have one form.
  *
- * @param plans where plans are looked up, and kept
+ * @param plans where plans are looked up and kept
  * @param batches one of every shape, as large as they run at once
  */
 export function batchKinds(
@@ -36,7 +36,7 @@ export function batchKinds(
   use: Omit<PlanUse, "passes" | "parts">,
   pass: "training" | "evaluation" = "training",
 ): ShapesToPredict {
-  /** By form and number of blocks: the one with the most rows. */
+  /** By form and number of blocks: the batch with the most rows. */
   const forms = new Map<string, Map<number, Planned>>();
   for (const batch of batches) {
     for (const planned of pass === "training" ? trained(batch) : [evaluated(batch)]) {
@@ -75,7 +75,7 @@ export function batchKinds(
   function trained(batch: TokenBatch): Omit<Planned, "blocks">[] {
     const { parts, use: divided } = divideBatch(options, batch, use);
     const planned = parts.map((part) => planOptionsFor(options, part, divided));
-    // Spans of a sequence differ; of other parts each may be the largest.
+    // The spans of a sequence differ; of other parts, each may be the largest.
     if (planned[0]?.span !== undefined) return [{ parts: planned }];
     return planned.map((part) => ({ parts: planned.map(() => part) }));
   }
@@ -85,7 +85,10 @@ export function batchKinds(
   }
 }
 
-/** Of all that runs beside each other: spans have sessions of their own each, other parts the same. */
+/**
+ * The kind of all parts that run at the same time: spans each have their own sessions, other parts share
+ * them.
+ */
 function kindOf(graph: Graph, { parts }: Omit<Planned, "blocks">): ShapeKind {
   const kinds = [...new Set(parts)].map((part) => shapeKind(graph, part));
   return {

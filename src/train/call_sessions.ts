@@ -1,4 +1,4 @@
-/** Compiled sessions of planned calls: one for all batches, whose sizes a call's graph leaves open. */
+/** Compiled sessions of planned calls: one for all batches, since a call's graph leaves their sizes open. */
 import type { Model } from "../graph/types.ts";
 import { TRAINING_OPSETS } from "../ops/registry.ts";
 import type { PlannedCall } from "../plan/call.ts";
@@ -8,13 +8,13 @@ import type { Executable, Runner } from "../runtime/runner.ts";
 /** IR version that the training operator set belongs to. */
 const IR_VERSION = 10;
 
-/** Keeps exact products where the optimiser would fuse dequantisation with lower accuracy. */
+/** Keeps products exact where the optimiser would fuse dequantisation with lower accuracy. */
 export const SESSION_CONFIG = {
   "session.qdq_matmulnbits_accuracy_level": "1",
   "session.set_denormal_as_zero": "1",
 };
 
-/** Where a call's operators run: on its own thread, or on the threads of the pool that all share. */
+/** Where a call's operators run: on its own thread, or on the threads of the shared pool. */
 export type Threads = "one" | "pool";
 
 export class CallSessions implements Disposable {
@@ -29,7 +29,7 @@ export class CallSessions implements Disposable {
     this.#runner = runner;
   }
 
-  /** Compiled sessions held now. */
+  /** Number of compiled sessions held now. */
   get count(): number {
     return this.#compiled.one.size + this.#compiled.pool.size;
   }
@@ -42,7 +42,7 @@ export class CallSessions implements Disposable {
     return session;
   }
 
-  /** Compiles a call; the session is the caller's. */
+  /** Compiles a call; the caller owns the session. */
   compile(
     { label, graph }: Pick<PlannedCall, "label" | "graph">,
     threads: Threads = "pool",
@@ -57,19 +57,19 @@ export class CallSessions implements Disposable {
       label,
       config: SESSION_CONFIG,
       singleThread: threads === "one",
-      // A plan of all of a session's memory keeps it between runs; here every session runs in turn,
-      // and the shared arena's free blocks serve the next.
+      // With a memory plan, each session would keep all its memory between runs; here the sessions run in
+      // turn, and the shared arena's free blocks serve the next one.
       memoryPattern: false,
     });
   }
 
-  /** Frees what only other calls need than those of these keys. */
+  /** Frees what only calls with other keys need. */
   retain(keys: ReadonlySet<string>): void {
     for (const compiled of Object.values(this.#compiled)) {
       for (const [key, session] of compiled) {
         if (keys.has(key)) continue;
         compiled.delete(key);
-        // One that failed to compile has told so to whoever asked for it.
+        // Whoever asked for a session that failed to compile has been told so.
         session.then((executable) => executable[Symbol.dispose](), () => {});
       }
     }

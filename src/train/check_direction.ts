@@ -1,18 +1,21 @@
-/** Whether a model predicts each token from those before it: one that sees it would learn to copy it. */
+/**
+ * Checks that a model predicts each token from those before it: one that sees the token would learn to copy
+ * it.
+ */
 import { BadInputError } from "../errors.ts";
 import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";
 import { relativeDistance } from "../statistics.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import type { PlannedModel } from "./planned_model.ts";
 
-/** ‖change of the logits‖ / ‖logits‖ from which on they depend on later tokens, and not on rounding. */
+/** ‖change of the logits‖ / ‖logits‖ from which on the change comes from later tokens, not from rounding. */
 const CHANGE = 1e-4;
 
 /**
- * Changes the last token of every sequence, from which nothing is predicted, and looks at all logits.
+ * Changes the last token of every sequence, from which nothing is predicted, and compares all logits.
  *
- * @param logits the step's, of the batch's target rows
- * @throws {BadInputError} where they change, as a masked language model's do
+ * @param logits the step's logits of the batch's target rows
+ * @throws {BadInputError} if they change, as a masked language model's do
  */
 export async function checkDirection(
   step: PlannedModel,

@@ -12,46 +12,46 @@ import type { Numeric } from "../plan/names.ts";
 import type { PlannedModel } from "./planned_model.ts";
 
 /**
- * Smallest cosine between both settings' gradients that training goes on with in `fast`.
+ * Smallest cosine between the gradients of the two settings at which training goes on in `fast`.
  *
- * From batch to batch the first {@linkcode SEQUENCES} sequences reach 0.989 to 0.992 with
- * SmolLM2-135M, least where they are short, and whole batches of eight 0.991 to 0.994; with MiniLM
- * 0.998 (`scripts/figures/numeric.ts`).
+ * With SmolLM2-135M the first {@linkcode SEQUENCES} sequences of a batch reach 0.989 to 0.992, short ones the
+ * least, and whole batches of eight reach 0.991 to 0.994; with MiniLM it is 0.998
+ * (`scripts/figures/numeric.ts`).
  */
 export const FAST_THRESHOLD = 0.98;
 
-/** What of a model is compared. */
+/** The parts of a model that the comparison uses. */
 export type ComparedModel = Pick<PlannedModel, "parameters" | "accumulate" | "zeroGrad">;
 
 /** The two arithmetics that are compared. */
 export type BothSettings = Readonly<Record<Numeric, Arithmetic>>;
 
-/** An arithmetic of `fast`, and the one in floats that it is compared with. */
+/** An arithmetic of `fast`, and the float arithmetic that it is compared with. */
 export function besideFloats(fast: Arithmetic): BothSettings {
   return { exact: floatsBeside(fast), fast };
 }
 
-/** What the comparison found. */
+/** The result of the comparison. */
 export interface FastCheck {
   /** ⟨fast, exact⟩ / (‖fast‖₂·‖exact‖₂) over the gradients of all trained parameters. */
   readonly cosine: number;
   /** ‖fast − exact‖₂ / ‖exact‖₂ */
   readonly relativeError: number;
-  /** Whether a model may go on in `fast`. */
+  /** Whether the model may go on in `fast`. */
   readonly passed: boolean;
 }
 
-/** Sequences that are compared at once: usually enough to tell, few enough for the memory of `exact`. */
+/** Sequences compared at once: usually enough to tell, and few enough for the memory of `exact`. */
 const SEQUENCES = 4;
 /**
- * Sequences that decide against `fast`: what rounding does to one sequence differs from what it does
- * to the next, so that the gradient of a few short ones has more error than that of a batch.
+ * Sequences compared before deciding against `fast`: rounding affects one sequence differently from the next,
+ * so the gradient of a few short ones has a larger error than that of a batch.
  */
 const DECIDING_SEQUENCES = 16;
 
 /**
- * Computes the gradients of a batch's first sequences in both settings, of more where those differ.
- * Accumulated gradients are dropped.
+ * Computes the gradients of a batch's first sequences in both settings, and of more sequences if those
+ * differ. Accumulated gradients are dropped.
  *
  * @param cut which sequences run together
  */
@@ -68,11 +68,11 @@ export async function checkFast(
     const more = await gradientsInBoth(step, both, others);
     compared = compareGradients(sumOf(few.exact, more.exact), sumOf(few.fast, more.fast));
   }
-  // Numbers that are none pass no comparison.
+  // NaN passes no comparison.
   return { ...compared, passed: compared.cosine >= FAST_THRESHOLD };
 }
 
-/** The sums of some batches' gradients in both settings, in `fast` last. */
+/** The sums of the gradients of some batches in both settings; `fast` runs last. */
 export async function gradientsInBoth(
   step: ComparedModel,
   both: BothSettings,
@@ -85,7 +85,7 @@ export async function gradientsInBoth(
 const sumOf = (a: readonly Float32Array[], b: readonly Float32Array[]) =>
   a.map((values, p) => values.map((value, i) => value + b[p][i]));
 
-/** Cosine and relative error of a gradient beside the exact one, over all parameters. */
+/** Cosine and relative error of a gradient against the exact one, over all parameters. */
 export function compareGradients(
   exact: readonly Float32Array[],
   found: readonly Float32Array[],
@@ -106,15 +106,15 @@ export function compareGradients(
   };
 }
 
-/** What of a batch is compared. */
+/** The part of a batch that is compared. */
 export function checkedPart(batch: TokenBatch): TokenBatch {
   const few = sliceBatch(batch, 0, SEQUENCES);
   return [shortened(few), few].find((part) => targetsOf(part).count > 0) ?? batch;
 }
 
 /**
- * Tokens of a sequence that are compared: enough to tell, and no step of the run needs the memory of
- * `exact` over longer ones.
+ * Tokens compared per sequence: enough to tell, and no step of the run needs as much memory as `exact` would
+ * over longer sequences.
  */
 const TOKENS = 1024;
 
@@ -122,7 +122,7 @@ function shortened(batch: TokenBatch): TokenBatch {
   return batch.inputIds.dims[1] > TOKENS ? firstTokens(batch, TOKENS) : batch;
 }
 
-/** Later sequences, a few at once, as far as they have targets; none where the first have none. */
+/** Later sequences, a few at once, as long as they have targets; none if the first have none. */
 function othersOf(batch: TokenBatch): TokenBatch[] {
   if (checkedPart(batch) === batch) return [];
   return cutBatch(sliceBatch(batch, 0, DECIDING_SEQUENCES), SEQUENCES).slice(1).map(shortened)
@@ -130,8 +130,8 @@ function othersOf(batch: TokenBatch): TokenBatch[] {
 }
 
 /**
- * The sum of some batches' gradients in an arithmetic, a vector a parameter; none where no loss depends
- * on it.
+ * The sum of the gradients of some batches in an arithmetic, one vector per parameter; none if no loss
+ * depends on it.
  */
 export async function gradientOf(
   step: ComparedModel,

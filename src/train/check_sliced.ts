@@ -1,21 +1,21 @@
 /**
- * Compares the gradients of `exact` with activations of 16 bits (`plan/arithmetic.ts`) with those in
- * floats on a real batch, before the first step: a row's largest entry decides how fine its steps are,
- * so that it depends on the model's outliers how much they cost.
+ * Compares the gradients of `exact` with activations of 16 bits (`plan/arithmetic.ts`) with those in floats
+ * on a real batch, before the first step: a row's largest entry decides how fine its steps are, so their cost
+ * depends on the model's outliers.
  */
 import { type RowCut, together } from "../data/row_cuts.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { type Arithmetic, floatsBeside } from "../plan/arithmetic.ts";
 import { checkedPart, type ComparedModel, compareGradients, gradientOf } from "./check_fast.ts";
 
-/** Largest relative error of the gradient that `exact` goes on with: what the setting promises. */
+/** Largest relative error of the gradient with which `exact` goes on: what the setting promises. */
 export const SLICED_LIMIT = 1e-3;
 
-/** What the comparison found. */
+/** The result of the comparison. */
 export interface SlicedCheck {
   /** ‖sliced − floats‖₂ / ‖floats‖₂ over the gradients of all trained parameters. */
   readonly relativeError: number;
-  /** Whether a model may go on with slices. */
+  /** Whether the model may go on with slices. */
   readonly passed: boolean;
 }
 
@@ -34,6 +34,6 @@ export async function checkSliced(
   const parts = cut(checkedPart(batch));
   const floats = await gradientOf(step, floatsBeside(sliced), ...parts);
   const { relativeError } = compareGradients(floats, await gradientOf(step, sliced, ...parts));
-  // Numbers that are none pass no comparison.
+  // NaN passes no comparison.
   return { relativeError, passed: relativeError <= SLICED_LIMIT };
 }

@@ -22,10 +22,12 @@ import type { TrainState } from "./state.ts";
 /** Raised when a reader of the old format could not read the new. */
 const CHECKPOINT_FORMAT_VERSION = 1;
 
-/** What must be equal for a resume to go on with the same run: seed, data digest, batch size… */
+/** What must be equal for a checkpoint to be resumed: seed, data digest, batch size… */
 export type Identity = Readonly<Record<string, string | number>>;
 
-/** A run, frozen between two steps. One to be saved looks at tensors where the runtime has them. */
+/**
+ * The state of a run between two steps. The tensors of one that is being saved are views of the runtime's.
+ */
 export interface Checkpoint {
   readonly state: TrainState;
   readonly parameters: ReadonlyMap<string, Tensor>;
@@ -34,10 +36,10 @@ export interface Checkpoint {
   readonly best?: ReadonlyMap<string, Tensor>;
 }
 
-/** Where the loop puts checkpoints. */
+/** Where the loop saves checkpoints. */
 export interface CheckpointSink {
   /**
-   * Is done with the checkpoint when it returns: the next step overwrites its tensors.
+   * Has finished with the checkpoint when it returns: the next step overwrites its tensors.
    *
    * @returns the path, for messages
    */
@@ -56,8 +58,8 @@ type Files = ReadonlyMap<string, Uint8Array>;
 const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value, null, 2) + "\n");
 
 /**
- * The files of a checkpoint, the manifest last. Each comes in parts, one after the other: joined they
- * would take as much memory again as all that the optimiser holds.
+ * The files of a checkpoint, the manifest last. Each is given in consecutive parts: joined, they would take
+ * as much memory again as all that the optimiser holds.
  */
 export function encodeCheckpoint(
   { state, parameters, optimizer, best }: Checkpoint,
@@ -123,7 +125,7 @@ function verifyManifest(files: Files): void {
 /**
  * Reads a checkpoint's files.
  *
- * @throws {BadInputError} where the manifest does not verify or a file cannot be read, naming it
+ * @throws {BadInputError} if the manifest does not verify or a file cannot be read, naming it
  */
 export function decodeCheckpoint(
   files: Files,
@@ -151,13 +153,13 @@ export function decodeCheckpoint(
   return { checkpoint, identity: identity as Identity };
 }
 
-/** Clauses on what differs between a checkpoint's run and this one; empty where it is the same. */
+/** Clauses on what differs between a checkpoint's run and this one; empty if nothing does. */
 export function differences(saved: Identity, now: Identity): readonly Message[] {
   return [...new Set([...Object.keys(saved), ...Object.keys(now)])]
     .filter((key) => saved[key] !== now[key])
     .map((key) => {
       const values = `was ${saved[key] ?? "unset"}: current value is ${now[key] ?? "unset"}`;
-      // A checkpoint has parameters of the run under the names of their flags.
+      // A checkpoint stores the parameters of the run under the names of their flags.
       if (!key.startsWith("--")) return `${key} ${values}`;
       return (name) => `${name(keyOfFlag(key))} ${values}`;
     });

@@ -32,7 +32,7 @@ export function hasCheckpoints(path: string): boolean {
   return namesIn(path).length > 0;
 }
 
-/** Names of the checkpoints there, the newest first; whether they are whole is not looked at. */
+/** Names of the checkpoints in a folder, newest first; does not check whether they are whole. */
 function namesIn(path: string): string[] {
   try {
     return [...Deno.readDirSync(path)]
@@ -51,10 +51,10 @@ export class CheckpointDirectory implements CheckpointSink {
   readonly #keep: number;
 
   /**
-   * Opens or makes a folder of checkpoints and clears what a killed run left unfinished.
+   * Opens or makes a folder of checkpoints and removes what a killed run left unfinished.
    *
    * @param identity what must be equal for a resume ({@linkcode Identity})
-   * @param keep how many of the newest checkpoints stay
+   * @param keep how many of the newest checkpoints to keep
    * @throws {StorageError} naming the path
    */
   constructor(path: string, identity: Identity, keep = 3) {
@@ -84,10 +84,10 @@ export class CheckpointDirectory implements CheckpointSink {
   }
 
   /**
-   * The newest whole checkpoint, `undefined` where there is none.
+   * The newest whole checkpoint; `undefined` if there is none.
    *
-   * @param warn told of each newer one that is not whole, and why
-   * @throws {UsageError} where the checkpoint belongs to a run with other settings or data
+   * @param warn called for each newer checkpoint that is not whole, with the reason
+   * @throws {UsageError} if the checkpoint belongs to a run with other settings or data
    */
   load(warn: (message: string) => void): FoundCheckpoint | undefined {
     for (const name of namesIn(this.#path)) {

@@ -11,8 +11,8 @@ export type ArithmeticChoice = Pick<
 >;
 
 /**
- * The arithmetic of a choice. What is absent is found out: integers have the first of `INTEGER_FORMS`
- * that adds up right on the runner's processor, blocks are dequantised as is usually quickest on its
+ * The arithmetic of a choice. What is absent is found out: integers have the first of `INTEGER_FORMS` that
+ * sums correctly on the runner's processor; blocks are dequantised in the way that is usually quickest on its
  * release.
  */
 export async function chooseArithmetic(
@@ -30,7 +30,7 @@ export async function chooseArithmetic(
   });
 }
 
-/** The arithmetic in floats of what has nothing to choose: losses, and scales that are tuned. */
+/** The float arithmetic for what leaves nothing to choose: losses, and scales that are tuned. */
 export function floatsOn(
   runner: Pick<Runner, "version">,
   dequantForm = dequantFormFor(runner.version),

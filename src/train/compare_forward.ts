@@ -20,17 +20,17 @@ import type { RowCut } from "../data/row_cuts.ts";
 import { IGNORED, targetsOf, type TokenBatch } from "../data/targets.ts";
 import { checkDirection } from "./check_direction.ts";
 
-/** Largest relative difference ‖lowered − user's‖₂ / ‖user's‖₂ of logits that graft trains through. */
+/** Largest relative difference ‖lowered − user's‖₂ / ‖user's‖₂ of logits at which graft trains. */
 export const FORWARD_TOLERANCE = 1e-3;
-/** The same where the graph rounds activations to integers by scales that it takes from them. */
+/** The same, if the graph rounds activations to integers by scales that it computes from them. */
 export const DYNAMIC_TOLERANCE = 0.25;
 /**
- * The same where scales of the file round them, or a head is new. A third is usual of a model that ONNX Runtime's
- * quantiser has calibrated (`scripts/static_minilm.py`), and training helps it no less
+ * The same, if scales in the file round them, or a head is new. A third is usual for a model that ONNX
+ * Runtime's quantiser has calibrated (`scripts/static_minilm.py`), and training helps it no less
  * (`scripts/figures/banking77.ts --model`).
  */
 const STATIC_TOLERANCE = 0.75;
-/** The same where the graph computes in 16-bit floats. */
+/** The same, if the graph computes in 16-bit floats. */
 export const HALF_TOLERANCE = 0.05;
 
 export interface ForwardComparison {
@@ -39,7 +39,7 @@ export interface ForwardComparison {
   readonly largestDifference: number;
   /** Whether the user's graph quantises activations as it runs, so that a difference is expected. */
   readonly dynamic: boolean;
-  /** Whether the user's graph computes in 16-bit floats, with the same consequence. */
+  /** Whether the user's graph computes in 16-bit floats, so that a difference is expected too. */
   readonly half: boolean;
   readonly rows: number;
   /** Which sequences the model runs together. */
@@ -49,8 +49,8 @@ export interface ForwardComparison {
 /**
  * @param model the injected model
  * @throws {RefusedError} beyond the tolerance, with the figures
- * @throws {BadInputError} where the user's graph computes NaN or infinities, or a language model sees
- *   the tokens that it predicts
+ * @throws {BadInputError} if the user's graph computes NaN or infinities, or a language model sees the tokens
+ *   that it predicts
  */
 export async function compareForward(
   runner: Runner,
@@ -60,8 +60,8 @@ export async function compareForward(
 ): Promise<ForwardComparison> {
   const compared = comparedPart(batch);
   const rows = targetsOf(compared).count;
-  // First the user's graph, through ONNX Runtime's own mapping of the weights: that is gone before
-  // the other pass brings graft's mapping into memory.
+  // The user's graph first, through ONNX Runtime's own mapping of the weights: that is released before the
+  // other pass brings graft's mapping into memory.
   const { logits: users, cut } = await evaluateModel(runner, model, [compared], {
     objective: compared.classIds === undefined ? "causal" : "classification",
     logitRows: rows,
@@ -90,8 +90,8 @@ export async function compareForward(
   const byFile = roundsByFile(model.graph);
   const dynamic = byFile || roundsAsItRuns(model.graph);
   const half = hasFloat16(model.graph);
-  // Scores of a head that was not trained yet are small: what rounding does to the states behind them
-  // is a large part of them on some texts.
+  // The scores of an untrained head are small: on some texts, the rounding error of the states behind them is
+  // a large part of them.
   const newHead = step.parameters.some(({ name }) => name === HEAD.weight);
   const tolerance = byFile || dynamic && newHead
     ? STATIC_TOLERANCE
@@ -121,7 +121,7 @@ export async function compareForward(
   return { relativeDifference, largestDifference, dynamic, half, rows, cut };
 }
 
-/** What to say of a model that computes no numbers. */
+/** What to say of a model whose outputs are not finite. */
 function culprit({ graph }: Model): string {
   for (const [name, value] of graph.initializers) {
     const at = firstNonFinite(value);
@@ -130,12 +130,12 @@ function culprit({ graph }: Model): string {
   return ": its file is damaged, or it overflows";
 }
 
-/** Sequences that are compared: enough to see a difference, few enough to cost nothing. */
+/** Sequences that are compared: enough to see a difference, few enough to cost next to nothing. */
 const SEQUENCES = 2;
-/** Target rows that are compared; a vocabulary of scores for each, several times over, adds up. */
+/** Target rows that are compared; each has scores for a whole vocabulary, several times over. */
 const ROWS = 16;
 
-/** What of a batch is compared. */
+/** The part of a batch that is compared. */
 export function comparedPart(batch: TokenBatch): TokenBatch {
   return withFewTargets(sliceBatch(batch, 0, SEQUENCES));
 }

@@ -1,4 +1,4 @@
-/** A batch in the parts that a step computes beside each other. */
+/** Divides a batch into the parts that a step computes at the same time. */
 import { shareBatch } from "../data/share_batch.ts";
 import { rowBucket, targetsOf, type TokenBatch } from "../data/targets.ts";
 import type { Model } from "../graph/types.ts";
@@ -16,9 +16,9 @@ import { type Prepared, prepareParts, prepareSpans } from "./step_inputs.ts";
 
 /** A batch as training computes it. */
 export interface DividedBatch {
-  /** Those of the parts that have targets. */
+  /** The parts that have targets. */
   readonly parts: readonly Prepared[];
-  /** What each is planned for. */
+  /** What each part is planned for. */
   readonly use: PlanUse & { readonly parts: number };
 }
 
@@ -37,11 +37,11 @@ export function divideBatch(
   }
   const shares = shareBatch(batch, shards, rules.sharesPrefixes);
   const parts = prepareParts(shares, rules);
-  // One that is left of several runs on all threads.
+  // A single remaining part runs on all threads.
   return { parts, use: { ...use, passes: ["training"], parts: Math.max(1, parts.length) } };
 }
 
-/** What comes of sequences divided into spans, or of whole ones where the model's have none. */
+/** The result for sequences divided into spans, or for whole ones if the model's cannot be divided. */
 export function ifDivisible<T>(plan: (dividesSequences: boolean) => T): T {
   try {
     return plan(true);
@@ -52,12 +52,12 @@ export function ifDivisible<T>(plan: (dividesSequences: boolean) => T): T {
 }
 
 /**
- * What a key that a token sees takes in attention, beside all else that is computed of a token, in a
- * model as wide as one number: products of attention and its softmax, both ways.
+ * The cost in attention of a key that a token sees, relative to everything else that is computed for a token,
+ * in a model whose width is 1: products of attention and its softmax, both ways.
  */
 const KEY_TAKES = { exact: 0.55, fast: 1 };
 
-/** The spans of a single sequence of a language model; `undefined` where it is computed as one. */
+/** The spans of a language model's single sequence; `undefined` if it is computed as one. */
 function spansOf(
   options: PlannedModelOptions,
   batch: TokenBatch,
@@ -78,7 +78,7 @@ function spansOf(
   return prepareSpans(divideSequence(batch, ends, rowBucket));
 }
 
-/** About the model's width: that of most of what is trained. */
+/** Approximates the model's width by that of most of what is trained. */
 function widthOf({ graph }: Model, trainable: ReadonlySet<string>): number {
   const widths = [...trainable].map((name) => Math.max(1, ...graph.initializers.get(name)!.dims));
   return widths.sort((a, b) => a - b)[widths.length >> 1];

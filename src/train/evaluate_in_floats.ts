@@ -1,9 +1,9 @@
 /**
- * Evaluates language models as training validates: through the forward pass of a planned step, whose
- * products run over real tokens alone, in floats. That is within what a graph in blocks asks of its
- * runtime (`accuracy_level` is the least accuracy), it is never slower than validation, and no
- * processor's rounding is in it: SmolLM2's losses through the runtime's own kernels differ by 0.002
- * between AVX2 and AVX-512.
+ * Evaluates language models as training validates: through the forward pass of a planned step, whose products
+ * run over real tokens alone, in floats. That is within what a graph in blocks asks of its runtime
+ * (`accuracy_level` is the least accuracy), it is never slower than validation, and it is free of any
+ * processor's rounding: SmolLM2's losses through the runtime's own kernels differ by 0.002 between AVX2 and
+ * AVX-512.
  */
 import { firstTargets } from "../data/slice_batch.ts";
 import { targetsOf, type TokenBatch } from "../data/targets.ts";
@@ -33,12 +33,12 @@ import { PlannedModel } from "./planned_model.ts";
 import { packingRules } from "./planned_options.ts";
 import type { StepModel } from "./step.ts";
 
-/** Target rows whose logits are compared with the runtime's where nobody asks for more. */
+/** Target rows whose logits are compared with the runtime's, unless the caller asks for more. */
 const COMPARED_ROWS = 16;
 
 /**
- * Multiplications that are not worth planning for: planning some shapes and compiling their sessions takes
- * some three seconds of a core, and saves a third of what 2,200 tokens of SmolLM2 take.
+ * Multiplications below which planning does not pay: planning some shapes and compiling their sessions takes
+ * about three seconds of a core, and saves a third of the time that 2,200 tokens of SmolLM2 take.
  */
 const FEW_PRODUCTS = 3e11;
 
@@ -51,15 +51,15 @@ export interface FloatEvaluation {
 }
 
 /**
- * An evaluator in floats. Through the runtime's own kernels go classifiers, graphs that say themselves
- * that activations are rounded or are in 16 bits, other execution providers, and what cannot be planned
- * or does not compute what the runtime does.
+ * An evaluator in floats. The runtime's own kernels evaluate classifiers, graphs that themselves round
+ * activations or are in 16 bits, models on other execution providers, and what cannot be planned or does not
+ * compute what the runtime does.
  */
 export function evaluatorInFloats(
   runner: Runner,
   { fewProducts = FEW_PRODUCTS, dequantForm, passControl }: FloatEvaluation = {},
 ): Evaluator {
-  /** What is compared with each other is computed alike: the first model decides. */
+  /** Models that are compared with each other are computed alike: the first one decides. */
   let tooFew: boolean | undefined;
   return async (model, batches, options) => {
     if (options.objective !== "causal" || !mayRunInFloats(runner, model.graph)) {
@@ -120,7 +120,7 @@ function productsPerToken({ nodes, initializers }: Graph): number {
 
 type Batches = AsyncIterable<TokenBatch> | Iterable<TokenBatch>;
 
-/** The first so many targets, as batches of nothing else, whether there are few tokens, and all batches. */
+/** The first targets, as batches of nothing else; whether there are few tokens; and all batches. */
 async function startOf(batches: Batches, rows: number, fewTokens: number) {
   const iterator = Symbol.asyncIterator in batches
     ? batches[Symbol.asyncIterator]()
@@ -149,7 +149,7 @@ async function startOf(batches: Batches, rows: number, fewTokens: number) {
   return { first, few, all: all() };
 }
 
-/** How far the plan's logits are from the runtime's; infinite where it cannot be planned. */
+/** How far the plan's logits are from the runtime's; infinite if it cannot be planned. */
 async function differenceFrom(
   step: PlannedModel,
   batches: readonly TokenBatch[],

@@ -1,4 +1,4 @@
-/** What a training run tells; callbacks are its only way to say anything. */
+/** What a training run reports; callbacks are its only way to report. */
 import type { Message } from "../errors.ts";
 import type { Best } from "./state.ts";
 import type { BatchLoss } from "./step.ts";
@@ -31,7 +31,7 @@ export interface EvaluationReport {
   readonly loss: number;
   /** Share of right answers, where the task has them. */
   readonly accuracy?: number;
-  /** Of each batch that was evaluated. */
+  /** The loss of each evaluated batch. */
   readonly parts: readonly BatchLoss[];
   /** Duration of the evaluation in seconds. */
   readonly seconds: number;
@@ -43,13 +43,13 @@ export interface EvaluationReport {
 export interface SkipReport {
   /** Step that changed nothing. */
   readonly step: number;
-  /** What was not a number, or missing: a clause for a sentence. */
+  /** What was not finite, or missing: a clause for a sentence. */
   readonly reason: string;
 }
 
 /** All optional; each is called at most once a step. */
 export interface TrainCallbacks {
-  /** After every step, for a progress bar: nothing here has been averaged. */
+  /** After every step, for a progress bar: nothing here is averaged. */
   onStep?(
     progress: { readonly step: number; readonly loss: number; readonly tokens: number },
   ): void;
@@ -69,14 +69,14 @@ export interface TrainOutcome {
    * - `finished`: all steps were taken.
    * - `stopped early`: the validation loss no longer fell.
    * - `interrupted`: the signal fired; a checkpoint was saved.
-   * - `diverged`: loss or gradient stayed no number; the parameters are the last good ones.
+   * - `diverged`: loss or gradient stayed NaN or infinite; the parameters are the last good ones.
    */
   readonly end: "finished" | "stopped early" | "interrupted" | "diverged";
   /** Last step that was taken. */
   readonly step: number;
-  /** The evaluation with the least loss, where there was one. */
+  /** The evaluation with the least loss, if there was one. */
   readonly best?: Best;
-  /** What was no number, for a run that diverged. */
+  /** What was not finite, for a run that diverged. */
   readonly reason?: string;
   /** Step whose parameters the model holds now. */
   readonly parametersOfStep: number;

@@ -1,21 +1,21 @@
 /** Chooses what a step keeps and how many sequences it takes at once, so that a run fits a budget. */
 import type { PredictedMemory } from "../plan/memory.ts";
 
-/** What is asked. */
+/** The question that {@linkcode fitMemory} answers. */
 export interface FitQuestion {
   /** Bytes that the process may take. */
   readonly budgetBytes: number;
   /** Sequences of the largest batch. */
   readonly sequences: number;
-  /** Bytes of activations to keep where nothing forbids it. */
+  /** Bytes of activations to keep if memory allows. */
   readonly keepBytes: number;
-  /** Whether less may be kept than that. */
+  /** Whether less than that may be kept. */
   readonly mayRecompute: boolean;
-  /** What a run takes that computes so many sequences of the largest batch at once. */
+  /** The memory of a run that computes `sequences` sequences of the largest batch at once. */
   readonly predict: (sequences: number, keepBytes: number) => PredictedMemory;
 }
 
-/** A choice and what it takes. */
+/** A choice and the memory that it takes. */
 export interface Fit {
   readonly fits: boolean;
   /** Sequences at once; the gradients of a batch's parts are summed. */
@@ -24,14 +24,14 @@ export interface Fit {
   readonly predicted: PredictedMemory;
 }
 
-/** Halvings of the doubt about how much may be kept; each plans a step. */
+/** Bisection steps for how much may be kept; each plans a step. */
 const KEEP_TRIES = 5;
 
 /**
- * First everything as it is wished for, then less kept, then fewer sequences at once: recomputing
- * costs a third of a step's time at most, small batches use the processor worse.
+ * First everything as asked, then less kept, then fewer sequences at once: recomputing costs at most a third
+ * of a step's time, while small batches use the processor less well.
  *
- * @returns where nothing fits, the smallest choice
+ * @returns the smallest choice if nothing fits
  */
 export function fitMemory(question: FitQuestion): Fit {
   const { keepBytes, mayRecompute, predict, budgetBytes } = question;
@@ -50,7 +50,7 @@ export function fitMemory(question: FitQuestion): Fit {
     if (sequences === 1) return last;
   }
 
-  /** More kept than nothing, as far as the budget goes. */
+  /** The choice that keeps the most within the budget. */
   function mostKept(least: Fit): Fit {
     let best = least;
     // What is kept takes no less than its own size: more than this cannot fit.

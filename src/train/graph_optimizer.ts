@@ -9,20 +9,20 @@ import type { Parameter } from "./step.ts";
 import { type OptimizerSettings, UPDATE_RULES } from "./update_rules.ts";
 
 /**
- * Elements that are updated in one call, about: many enough that calls and operators cost little by
- * themselves, few enough that what passes between operators stays in a processor's cache.
+ * Approximate number of elements that are updated in one call: enough for the fixed cost of calls and
+ * operators to be small, few enough for what passes between operators to stay in a processor's cache.
  */
 const GROUP_ELEMENTS = 2 ** 18;
-/** A kernel of WebGPU binds 16 buffers at most: a vector and what it comes apart into. */
+/** A kernel of WebGPU binds at most 16 buffers: a vector and the tensors that it is split into. */
 const WEBGPU_TENSORS = 15;
 
 /**
  * Makes an optimiser for a model's parameters. It owns the moments and one spare tensor per
  * parameter; the parameters' values stay the model's, which swaps in the spare at every update.
  *
- * @param shards threads that take a part of the parameters each, as they take a part of a batch; with
- *   1, the runner's threads divide every operator
- * @throws {RangeError} where there is nothing to train
+ * @param shards threads that each take a part of the parameters, as they take a part of a batch; with 1, the
+ *   runner's threads divide every operator
+ * @throws {RangeError} if there is nothing to train
  */
 export async function graphOptimizer(
   runner: Runner,
@@ -46,7 +46,7 @@ export async function graphOptimizer(
   }
 }
 
-/** Neighbours together, so that layers of one kind make groups of the same shapes. */
+/** Groups neighbours, so that layers of one kind make groups of the same shapes. */
 function grouped(parameters: readonly Parameter[], most: number): Parameter[][] {
   const groups: Parameter[][] = [];
   let size = Infinity;
@@ -103,7 +103,7 @@ class GraphOptimizer implements Optimizer {
     this.#canRevert = true;
   }
 
-  /** @returns what is not written into a place of its own, in the order of the runs */
+  /** @returns outputs that are not written into a place of their own, in the order of the runs */
   async #runAll(runs: readonly FedRun[]): Promise<Readonly<Record<string, DeviceTensor>>[]> {
     const made: Record<string, DeviceTensor>[] = [];
     if (this.shards === 1 || runs.length === 1) {
@@ -153,7 +153,7 @@ interface FedRun extends ListedRun {
   readonly feeds: Readonly<Record<string, DeviceTensor>>;
 }
 
-/** @returns what is not written into a place of its own */
+/** @returns outputs that are not written into a place of their own */
 async function runAlone(
   { executable, feeds, into }: FedRun,
 ): Promise<Record<string, DeviceTensor>> {
@@ -164,7 +164,7 @@ async function runAlone(
   return Object.fromEntries(Object.entries(results).filter(([name]) => into[name] === undefined));
 }
 
-/** A moment and what its next value is written into: itself where runs may read and write one place. */
+/** A moment and what its next value is written into: itself, if runs may read and write the same memory. */
 interface Slot {
   readonly name: string;
   now: DeviceTensor;
@@ -227,7 +227,7 @@ class Group implements Disposable {
     });
   }
 
-  /** Moments where they lie, by `<parameter>.<slot>`. */
+  /** The moments, as views, by `<parameter>.<slot>`. */
   moments(): [string, Tensor][] {
     return this.#slots.flatMap(({ name: slot, now }) => {
       const { bytes } = now.view();
@@ -238,7 +238,7 @@ class Group implements Disposable {
     });
   }
 
-  /** What {@linkcode swapParameters} would bring, by name. */
+  /** The values that {@linkcode swapParameters} would put in place, by name. */
   spares(): [string, Tensor][] {
     return this.members.map(({ name }, i) => [name, this.#spares[i].view()]);
   }
@@ -287,7 +287,7 @@ function gradOf(parameter: Parameter): DeviceTensor {
   return parameter.grad;
 }
 
-/** @param what it is, for the error */
+/** @param what names the value in the error */
 function checked(value: Tensor | undefined, dims: readonly number[], what: string): Tensor {
   if (value !== undefined && value.dims.join() === dims.join()) return value;
   throw new RangeError(

@@ -9,7 +9,7 @@ import {
 import type { Runner } from "../runtime/runner.ts";
 import { saturates } from "../runtime/saturates.ts";
 
-/** The forms that add up right on a runner's processor, in the order of `INTEGER_FORMS`; never none. */
+/** The forms that sum correctly on a runner's processor, in the order of `INTEGER_FORMS`; never empty. */
 export async function formsHere(runner: Runner): Promise<readonly IntegerForm[]> {
   const saturating: IntegerForm[] = [];
   for (const form of INTEGER_FORMS) {

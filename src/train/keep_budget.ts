@@ -1,17 +1,18 @@
-/** How much memory activations may take that a backward pass would otherwise compute again. */
+/** The memory that may hold activations which a backward pass would otherwise compute again. */
 import type { Numeric } from "../plan/names.ts";
 
 /**
- * Times the model's size. What is kept need not be computed twice, but the first bytes save the most
- * time (`scripts/figures/budget.ts`), and a box that holds the model can spare as much. In `fast`
- * what is kept is half as large, and the model's weights may lie there rounded, larger than in the file.
+ * Multiples of the model's size. What is kept need not be computed twice, but the first bytes save the most
+ * time (`scripts/figures/budget.ts`), and a machine that holds the model can spare as much again. In `fast`
+ * what is kept is half as large, and memory may also hold the model's weights rounded, which are larger than
+ * in the file.
  */
 const TIMES_THE_MODEL: Readonly<Record<Numeric, number>> = { exact: 4, fast: 2 };
 
 /**
- * Tokens of a sequence from which on less is kept. Attention's scores, which are computed again however
- * much is kept, take ever more of a step's time, and what all need, the stream between segments, keys
- * and values, of the memory.
+ * Tokens of a sequence from which on less is kept. Attention's scores, which are computed again however much
+ * is kept, take ever more of a step's time, and what is always needed (the stream between segments, keys and
+ * values) takes ever more of the memory.
  */
 const LONG_TOKENS = 1024;
 
@@ -20,7 +21,7 @@ const LONG_TOKENS = 1024;
  *   times the model's size, in `fast` in twice its size, and in a quarter of the free memory; of
  *   sequences beyond 1,024 tokens less, by the square of their length
  * @param modelBytes size of the model's files
- * @param free bytes the process can still take, where known
+ * @param free bytes that the process can still take, if known
  * @param longest tokens of the longest sequence
  * @returns bytes of activations that a step may keep
  */

@@ -3,7 +3,7 @@
  * (`get_constant_schedule_with_warmup`, `get_linear_…`, `get_cosine_…`).
  */
 
-/** Names of the schedules, as users know them from `lr_scheduler_type`. */
+/** Names of the schedules, as in `lr_scheduler_type`. */
 export const SCHEDULE_NAMES = ["constant", "linear", "cosine"] as const;
 /** One of {@linkcode SCHEDULE_NAMES}. */
 export type ScheduleName = typeof SCHEDULE_NAMES[number];
@@ -15,18 +15,18 @@ export interface LearningRateSchedule {
   readonly learningRate: number;
   /** Updates over which the rate rises linearly from 0. */
   readonly warmupSteps: number;
-  /** Update at which a falling schedule arrives at `endRate`, counted from the first. */
+  /** Update at which a falling schedule reaches `endRate`, counted from the first. */
   readonly totalSteps: number;
-  /** Where linear and cosine end; default 0. */
+  /** Final rate of linear and cosine; default 0. */
   readonly endRate?: number;
 }
 
 /**
  * Learning rate of the update number `step`, counted from 0.
  *
- * With `w` warm-up steps, `n` in all and `t = (step - w) / max(1, n - w)`, limited to 1:
- * `step / max(1, w)` while warming up, then 1 (constant), `1 - t` (linear) or
- * `(1 + cos(π t)) / 2` (cosine), times `learningRate` and resting on `endRate`.
+ * With `w` warm-up steps, `n` in all and `t = (step - w) / max(1, n - w)`, limited to 1: `step / max(1, w)`
+ * while warming up, then 1 (constant), `1 - t` (linear) or `(1 + cos(π t)) / 2` (cosine), times
+ * `learningRate` and with `endRate` as its floor.
  */
 export function learningRateAt(schedule: LearningRateSchedule, step: number): number {
   const { name, learningRate, warmupSteps, totalSteps, endRate = 0 } = schedule;

@@ -43,7 +43,7 @@ export interface TrainSettings {
 /** Skipped steps in a row after which a run has diverged. */
 export const SKIPS_BEFORE_END = 3;
 
-/** All that a run is made of. */
+/** Everything that a run is made of. */
 export interface TrainJob<B extends Batch> {
   readonly model: StepModel<B>;
   readonly optimizer: Optimizer;
@@ -51,17 +51,17 @@ export interface TrainJob<B extends Batch> {
   readonly validation?: BatchSource<B>;
   readonly settings: TrainSettings;
   readonly callbacks?: TrainCallbacks;
-  /** Where checkpoints go; without it none is made. */
+  /** Where checkpoints go; without it, none are made. */
   readonly checkpoints?: CheckpointSink;
-  /** What to go on from: its tensors are written into model and optimiser. */
+  /** What to resume from: its tensors are written into model and optimiser. */
   readonly resume?: Checkpoint;
-  /** Ends the run after the micro-batch in work. */
+  /** Ends the run after the current micro-batch. */
   readonly signal?: AbortSignal;
-  /** Asked before each step; while it is closed the run waits. */
+  /** Asked before each step; the run waits while it is closed. */
   readonly gate?: Gate;
 }
 
-/** Milliseconds between two questions to a gate that is closed. */
+/** Milliseconds between two questions to a closed gate. */
 const GATE_POLL_MS = 1000;
 
 /** Number of steps that `epochs` passes over the data take. */
@@ -74,11 +74,11 @@ export function stepsOf(data: BatchSource, epochs: number, accumulation: number)
 }
 
 /**
- * Trains until all steps are taken, the validation loss no longer falls, the signal fires, or the
- * numbers go bad.
+ * Trains until all steps are taken, the validation loss no longer falls, the signal fires, or the run
+ * diverges.
  *
- * @throws {RangeError} where the data has no batch, or a checkpoint does not fit the model
- * @throws {StorageError} where a checkpoint cannot be written
+ * @throws {RangeError} if the data has no batch, or a checkpoint does not fit the model
+ * @throws {StorageError} if a checkpoint cannot be written
  */
 export async function train<B extends Batch>(job: TrainJob<B>): Promise<TrainOutcome> {
   if (job.data.batches(0) === 0) throw new RangeError("Cannot train: the data has no batch");
@@ -90,7 +90,7 @@ export async function train<B extends Batch>(job: TrainJob<B>): Promise<TrainOut
 class Run<B extends Batch> {
   #state: TrainState;
   #best: ReadonlyMap<string, Tensor> | undefined;
-  /** The state last written, so that none is written twice. */
+  /** The last state that was written, so that none is written twice. */
   #saved: TrainState | undefined;
   #saveDue = false;
   #skipReason = "";
@@ -113,14 +113,16 @@ class Run<B extends Batch> {
     if (this.#state.widened) model.widen?.();
     while (true) {
       await this.#whileClosed();
-      // What is due at a step follows from the state alone, so that a resume repeats and forgets nothing.
+      // What is due at a step follows from the state alone, so that a resumed run repeats and forgets
+      // nothing.
       if (this.#evaluationDue()) await this.#evaluate();
       if (signal?.aborted) return this.#interrupted();
       if (this.#state.skippedInARow >= SKIPS_BEFORE_END) return this.#diverged();
       if (this.#outOfPatience()) return this.#finish("stopped early");
       if (this.#state.step >= settings.totalSteps) return this.#finish("finished");
       if (this.#state.step > 0 && this.#state.step % settings.saveEvery === 0) this.#saveDue = true;
-      // After bad numbers the parameters are in doubt until a step is taken with them.
+      // After a loss or gradient that is not finite, the parameters are in doubt until a step is taken with
+      // them.
       if (this.#saveDue && this.#state.skippedInARow === 0) {
         if (this.#overflowed()) return this.#diverged();
         this.#save();
@@ -129,7 +131,7 @@ class Run<B extends Batch> {
     }
   }
 
-  /** Waits for the gate, after writing down what has been learnt: the wait may be long. */
+  /** Waits for the gate, after saving a checkpoint: the wait may be long. */
   async #whileClosed(): Promise<void> {
     const { gate, callbacks, signal } = this.job;
     const reason = gate?.closedBy(false);
@@ -169,7 +171,7 @@ class Run<B extends Batch> {
     const result = await applyStep(optimizer, sums, learningRate, settings.maxGradNorm);
     this.#window.stop();
     if (!result.taken && result.badNumbers && model.widen?.()) {
-      // The same step again: what overflowed may have been a copy, not the activation.
+      // The same step again: the overflow may have been in a float16 copy, not in the activation.
       this.#state = { ...state, widened: true };
       return;
     }
@@ -246,7 +248,7 @@ class Run<B extends Batch> {
     callbacks?.onCheckpoint?.({ step: this.#state.step, path });
   }
 
-  /** Whether an update left parameters that are no numbers, which no loss has shown yet. */
+  /** Whether an update left parameters that are not finite, which no loss has shown yet. */
   #overflowed(): boolean {
     const bad = this.job.model.parameters.find(({ value }) => firstNonFinite(value.view()) >= 0);
     if (bad === undefined) return false;
@@ -260,7 +262,7 @@ class Run<B extends Batch> {
     return this.#outcome("interrupted", this.#state.step);
   }
 
-  /** No checkpoint: the run must go on from one that was written before the numbers went bad. */
+  /** Saves no checkpoint: the run must go on from one that was written before the numbers went bad. */
   #diverged(): TrainOutcome {
     const lastTaken = this.#state.step - this.#state.skippedInARow;
     const reverted = this.job.optimizer.revert();
@@ -269,7 +271,7 @@ class Run<B extends Batch> {
   }
 
   #finish(end: "finished" | "stopped early"): TrainOutcome {
-    // The last update may be what made the numbers bad: nothing after it says otherwise.
+    // The last update may have caused it, and no later loss shows otherwise.
     if (this.#state.skippedInARow > 0 || this.#overflowed()) return this.#diverged();
     this.#save();
     const { best, step } = this.#state;
@@ -287,7 +289,7 @@ function epochsDone(position: DataPosition, data: BatchSource): number {
   return position.epoch + position.batchIndex / data.batches(position.epoch);
 }
 
-/** All parameters where they lie: good until the next update. */
+/** Views of all parameters, valid until the next update. */
 export function viewParameters(model: StepModel): Map<string, Tensor> {
   return new Map(model.parameters.map(({ name, value }) => [name, value.view()]));
 }
@@ -300,7 +302,7 @@ export function readParameters(model: StepModel): Map<string, Tensor> {
 /**
  * Overwrites all parameters of a model.
  *
- * @throws {RangeError} where one is missing or has another shape, or one too many is there
+ * @throws {RangeError} if one is missing, has another shape or does not belong to the model
  */
 export function writeParameters(model: StepModel, values: ReadonlyMap<string, Tensor>): void {
   for (const { name, dims, value } of model.parameters) {

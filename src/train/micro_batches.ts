@@ -6,8 +6,8 @@ import type { TokenBatch } from "../data/targets.ts";
 import type { BatchLoss, Evaluation, Parameter, StepModel, Upcoming } from "./step.ts";
 
 /**
- * Computed tokens that run at once where a batch has more of them: from fewer on products are as quick
- * as they get, what a call costs by itself is little, and memory would grow.
+ * Computed tokens that run at once if a batch has more of them: beyond this number products get no quicker,
+ * the fixed cost of a call is small, and memory would grow.
  */
 export const TOKENS_AT_ONCE = 1024;
 
@@ -20,13 +20,12 @@ export interface AtOnce {
 }
 
 /**
- * The model with every batch cut into parts of so many tokens at most, or of one sequence. Losses and
- * gradients are sums over target tokens, so that the parts' sums are the batch's.
+ * A model that cuts every batch into parts of at most so many tokens, or of one sequence. Losses and
+ * gradients are sums over target tokens, so the parts' sums are the batch's.
  */
 export class MicroBatches implements StepModel<TokenBatch> {
   /**
-   * @param shards parts that the model computes beside each other: what it is given has as many
-   *   sequences for each
+   * @param shards parts that the model computes at the same time: it is given as many sequences for each
    * @param cut which sequences run together
    */
   constructor(
@@ -96,19 +95,19 @@ export class MicroBatches implements StepModel<TokenBatch> {
   }
 }
 
-/** Sequences of so many tokens each that run at once; any number where that is none. */
+/** Number of sequences of `each` tokens that run at once; at least 1. */
 export function sequencesAtOnce(tokens: number, each: number): number {
   return Math.max(1, Math.floor(tokens / each));
 }
 
-/** What attention takes for a place of a short sequence, beside what all layers take for a token. */
+/** What attention takes for a position of a short sequence, relative to what all layers take for a token. */
 const PLACE_TAKES = 0.5;
-/** Places of a sequence whose scores of one another take as much for each as a token; blocks have fewer. */
+/** Positions of a sequence at which each position's scores take as much as a token; blocks have fewer. */
 const PLACES_LIKE_TOKENS = 128;
 
 /**
- * What a place takes at least, in tokens, also one of padding that is left out of everything but
- * attention; no more than one that is computed.
+ * The least that a position takes, in tokens, even one of padding that is left out of everything but
+ * attention; no more than a computed token.
  */
 export function positionCost(length: number, { packs, isCausal }: PackingRules): number {
   if (!packs) return 1;
@@ -116,8 +115,8 @@ export function positionCost(length: number, { packs, isCausal }: PackingRules):
 }
 
 /**
- * Tokens of each sequence that are computed, on average: padding counted unless it is left out, without
- * those that all begin with where they are shared. No less than its positions take ({@linkcode positionCost}).
+ * Tokens of each sequence that are computed, on average: padding counts unless it is left out, a shared
+ * prefix does not. At least what its positions take ({@linkcode positionCost}).
  */
 export function tokensEach(batch: TokenBatch, packing: PackingRules = NOT_PACKED): number {
   const [sequences, length] = batch.inputIds.dims;
@@ -132,10 +131,10 @@ export function tokensEach(batch: TokenBatch, packing: PackingRules = NOT_PACKED
 const NOT_PACKED: PackingRules = { packs: false, sharesPrefixes: false, isCausal: false };
 
 /**
- * Sequences of the parts that a batch is taken in where at most `most` run at once: parts of about one
- * size, so that few shapes are planned and none is left with little to do.
+ * Sequences of each part of a batch of which at most `most` run at once: parts of about the same size, so
+ * that few shapes are planned and none is left with little to do.
  *
- * @param shards what each part divides into where it is cut and there are as many
+ * @param shards into how many each part divides, if the batch is cut and has as many
  */
 export function partSize(sequences: number, most: number, shards = 1): number {
   if (sequences <= most) return sequences;

@@ -1,7 +1,7 @@
 /**
- * The graphs of an optimiser step over a group of parameters: the squared norm of their gradients,
- * and their update. Both work on one vector of all elements, since an adapter's tensors are so small
- * that what an operator costs by itself would be most of the time.
+ * The graphs of an optimiser step over a group of parameters: the squared norm of their gradients, and their
+ * update. Both work on one vector of all elements, since an adapter's tensors are so small that the fixed
+ * cost of an operator would take most of the time.
  */
 import { int } from "../graph/attributes.ts";
 import { GraphBuilder } from "../graph/builder.ts";
@@ -21,7 +21,7 @@ export function scalarNames(settings: OptimizerSettings): readonly string[] {
   return [GRADIENT_SCALE, ...Object.keys(UPDATE_RULES[settings.name].scalars(settings, 0, 1))];
 }
 
-/** Names of a parameter's inputs, by its place in the group. */
+/** Names of a parameter's inputs, by its index in the group. */
 export const inputNames = (index: number) => ({
   parameter: `parameter.${index}`,
   grad: `grad.${index}`,
@@ -54,7 +54,7 @@ export interface UpdateModel {
  * Parameters, gradients ({@linkcode inputNames}), moments (vectors of all elements, named by their
  * slots) and scalars ({@linkcode scalarNames}, float32 []) → new parameters and moments.
  *
- * A moment is read before its next value is written and not after, so that both may lie in one place.
+ * A moment is read before its next value is written and not after, so both may share memory.
  */
 export function updateModel(dims: GroupDims, settings: OptimizerSettings): UpdateModel {
   const rule = UPDATE_RULES[settings.name];
@@ -76,7 +76,7 @@ export function sizeOf(dims: GroupDims): number {
   return dims.reduce((sum, shape) => sum + elementCount(shape), 0);
 }
 
-/** Declares a group's tensors as inputs and puts their elements one behind the other. */
+/** Declares a group's tensors as inputs and concatenates their elements. */
 function vectorOf(b: GraphBuilder, dims: GroupDims, nameOf: (index: number) => string): string {
   const flat = dims.map((shape, i) =>
     b.reshape(b.input(nameOf(i), "float32", shape), [elementCount(shape)])
@@ -84,7 +84,7 @@ function vectorOf(b: GraphBuilder, dims: GroupDims, nameOf: (index: number) => s
   return flat.length === 1 ? flat[0] : b.op("Concat", flat, { axis: int(0) });
 }
 
-/** Takes such a vector apart again. */
+/** Splits such a vector again. */
 function tensorsOf(b: GraphBuilder, vector: string, dims: GroupDims): string[] {
   const sizes = b.int64s(dims.map(elementCount));
   const flat = dims.length === 1

@@ -9,7 +9,7 @@ import {
 } from "./optimizer_graphs.ts";
 import type { OptimizerSettings } from "./update_rules.ts";
 
-/** What a group runs. */
+/** The sessions that a group runs. */
 export interface UpdateSessions {
   readonly norm: Executable;
   readonly step: Executable;
@@ -21,9 +21,9 @@ export class OptimizerSessions implements Disposable {
   readonly #open: Executable[] = [];
 
   /**
-   * @param singleThread whether for a list of runs. Where the parts of a batch run beside each other,
-   *   the runner's other threads sleep, and for a while after they have helped they would take a core
-   *   from a part
+   * @param singleThread whether they are for a list of runs. While the parts of a batch run at the same time,
+   *   the runner's other threads sleep; for a while after they have helped, they would take a core from a
+   *   part
    */
   constructor(
     readonly runner: Runner,
@@ -36,7 +36,7 @@ export class OptimizerSessions implements Disposable {
     const found = this.#compiled.get(key);
     if (found !== undefined) return found;
     const { model: update, ...outputs } = updateModel(dims, this.settings);
-    // Small elementwise graphs: nothing for ORT's optimiser to win but time at the start.
+    // Small elementwise graphs: ORT's optimiser could save no time in them and would only slow the start.
     const compile = async (model: Model, label: string) => {
       const executable = await this.runner.compile(model, {
         singleThread: this.singleThread,

@@ -1,11 +1,11 @@
-/** When training must wait: the box is hot, on its last charge, or it is not the hour for it. */
+/** When training must wait: the machine is hot or low on battery, or it is outside the set hours. */
 import { type Message, ParameterError } from "../errors.ts";
 import { batteries, type Battery, type Temperature, temperatures } from "../system/sensors.ts";
 
 /** Asked before each step whether it may be taken. */
 export interface Gate {
   /**
-   * Why no step may be taken now, a clause for a sentence; `undefined` where one may.
+   * Why no step may be taken now, a clause for a sentence; `undefined` if one may.
    *
    * @param waiting whether it was closed when last asked: it opens at a distance from where it
    *   closed, so that it does not flutter
@@ -43,7 +43,7 @@ export function temperatureGate(
   };
 }
 
-/** Closed while a battery that discharges holds less than `minPercent`. */
+/** Closed while a battery that is discharging holds less than `minPercent`. */
 export function batteryGate(
   minPercent: number,
   read: () => readonly Battery[] = batteries,
@@ -68,10 +68,10 @@ interface Window {
 const DAY = 24 * 60;
 
 /**
- * Open between two times of the day, as `01:00-05:00` or, over midnight, `22:00-06:00`.
+ * Open between two times of the day, such as `01:00-05:00` or, over midnight, `22:00-06:00`.
  *
  * @param now local time; for tests
- * @throws {ParameterError} where the text is no such window
+ * @throws {ParameterError} if the text is not such a window
  */
 export function windowGate(text: string, now: () => Date = () => new Date()): Gate {
   const { from, to } = parseWindow(text);
@@ -129,7 +129,7 @@ export function askedEvery(ms: number, gate: Gate): Gate {
   };
 }
 
-/** Waits, or until the signal fires. */
+/** Waits `ms`, or until the signal fires. */
 export function sleep(ms: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {
     if (signal?.aborted) return resolve();

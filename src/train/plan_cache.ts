@@ -7,7 +7,7 @@ import { CallSessions, type Threads } from "./call_sessions.ts";
 import { PreprocessedTensors } from "./preprocessed_tensors.ts";
 import { TensorCache } from "./tensor_cache.ts";
 
-/** Batch shapes whose plans stay; later ones take the place of those used longest ago. */
+/** Plans that are kept; later ones replace the least recently used. */
 export const PLANS_KEPT = 48;
 
 /** Keeps what the most recently used plans need; sessions and tensors are shared between plans. */
@@ -26,12 +26,12 @@ export class PlanCache implements Disposable {
     this.#limit = limit;
   }
 
-  /** Compiled sessions held now. */
+  /** Number of compiled sessions held now. */
   get sessionCount(): number {
     return this.#sessions.count;
   }
 
-  /** The plan of a shape, made where it is not there yet. */
+  /** The plan of a shape, made if it is not there yet. */
   get(shape: string, make: () => TrainingPlan): CompiledPlan {
     let found = this.#plans.get(shape);
     if (found === undefined) {
@@ -53,7 +53,7 @@ export class PlanCache implements Disposable {
     return found;
   }
 
-  /** Drops other plans than these, and what no plan that stays shares with them. */
+  /** Drops all other plans, and what only they use. */
   keep(stays: (plan: TrainingPlan) => boolean): void {
     for (const [shape, { plan }] of this.#plans) {
       if (!stays(plan)) this.#plans.delete(shape);
@@ -64,12 +64,12 @@ export class PlanCache implements Disposable {
     this.#tensors.retain(new Set(plans.flatMap(({ constants }) => [...constants.values()])));
   }
 
-  /** Tensors that a plan's calls read beside its constants. */
+  /** Tensors that a plan's calls read besides its constants. */
   preprocessed(compiled: CompiledPlan): Promise<ReadonlyMap<string, DeviceTensor>> {
     return this.#preprocessed.of(compiled);
   }
 
-  /** Frees what plans have made of weights; a plan that is used again makes it anew. */
+  /** Frees what plans have made of weights; a plan that is used again makes it again. */
   releasePreprocessed(): void {
     this.#preprocessed[Symbol.dispose]();
   }
@@ -87,7 +87,7 @@ export class PlanCache implements Disposable {
   }
 }
 
-/** Keys of all calls of a plan, those of its preprocessing aside. */
+/** Keys of all calls of a plan except those of its preprocessing. */
 function keysOf({ training, evaluation, logits }: TrainingPlan): readonly string[] {
   return [training, evaluation, logits].flatMap(({ calls }) => calls.map(({ key }) => key));
 }

@@ -1,10 +1,10 @@
-/** Plans of a model's batches: one for all batches at which the planner decides the same. */
+/** The plans of a model's batches: one for all batches at which the planner decides the same. */
 import type { Model } from "../graph/types.ts";
 import { bindPlan, type PlanOverSizes } from "../plan/bind_plan.ts";
 import { kindOf, type PlanOptions } from "../plan/options.ts";
 import { planOverSizes, type TrainingPlan } from "../plan/plan.ts";
 
-/** Plans of a kind that stay; later ones take the place of those used longest ago. */
+/** Plans of a kind that are kept; later ones replace the least recently used. */
 const PLANS_KEPT = 32;
 
 export class PlanFamilies {
@@ -19,16 +19,16 @@ export class PlanFamilies {
     this.#plan = plan;
   }
 
-  /** Plans held now. */
+  /** Number of plans held now. */
   get count(): number {
     return [...this.#families.values()].reduce((sum, { length }) => sum + length, 0);
   }
 
   /**
-   * The plan of a batch. What it is follows from the options alone, whatever was planned before, so that
-   * a run that is resumed computes the same.
+   * The plan of a batch. It follows from the options alone, whatever was planned before, so that a resumed
+   * run computes the same.
    *
-   * @throws what {@linkcode planOverSizes} throws
+   * @throws whatever {@linkcode planOverSizes} throws
    */
   planOf(options: PlanOptions): TrainingPlan {
     const kind = kindOf(options);

@@ -33,7 +33,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   readonly parameters: readonly Parameter[];
   readonly #options: PlannedModelOptions;
   #arithmetic: Arithmetic;
-  /** Of the products that weights were made ready for. */
+  /** The products that weights were prepared for. */
   #preprocessedFor: string;
   readonly #runner: Runner;
   readonly #plans: PlanCache;
@@ -44,8 +44,8 @@ export class PlannedModel implements StepModel<TokenBatch> {
   readonly #ignoresPadding: boolean;
   #dividesSequences: boolean;
   /**
-   * Where results of the frozen layers below everything trained are kept, and read instead of being
-   * computed again; nowhere unless it is set. Stays the caller's.
+   * Where results of the frozen layers below everything trained are kept, and read instead of being computed
+   * again; if unset, they are not kept. The caller owns it.
    */
   activations: ActivationFile | undefined;
 
@@ -73,15 +73,15 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 
   /**
-   * The same model in another arithmetic, before the first step: this one is disposed of. Its parameters
-   * are as they were when it was made.
+   * The same model in another arithmetic, before the first step; this one is disposed of. The parameters have
+   * the values that they had when it was made.
    */
   inArithmetic(arithmetic: Arithmetic): PlannedModel {
     this[Symbol.dispose]();
     return new PlannedModel({ ...this.#options, arithmetic });
   }
 
-  /** @param arithmetic another one than the model's own, to compare */
+  /** @param arithmetic another than the model's own, for comparison */
   async accumulate(
     batch: TokenBatch,
     dropoutSeed: number,
@@ -127,7 +127,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     const compiled = this.#planFor(prepared, use);
     const env = this.#environment(compiled, prepared);
     const kept = this.#keptRows(compiled, prepared, compiled.plan.options);
-    // Steps that read what was made of the weights instead: two copies of all would be a peak.
+    // Steps that read what was made of the weights instead: two copies of all weights would be a peak.
     const derives = numericOf(this.#arithmetic) === "fast" || this.#arithmetic.readyWeights;
     const passing = derives ? compiled.plan.constants : undefined;
     await runSchedule(compiled.plan.evaluation, env, this.#means, { kept, passing });
@@ -142,7 +142,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
   /**
    * What this model teaches of a part of a batch: `EXPECTED_ROWS`.
    *
-   * @throws {UnsupportedError} where its head does not run in chunks
+   * @throws {UnsupportedError} if its head does not run in chunks
    */
   async expectedRows(prepared: Prepared): Promise<Tensor> {
     const compiled = this.#planFor(prepared, { passes: ["evaluation"] });
@@ -172,7 +172,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     return joinColumns(parts, prepared.targets.count);
   }
 
-  /** Frees what only comparisons before the first step have needed. */
+  /** Frees what only the comparisons before the first step needed. */
   forgetComparisons(): void {
     this.#families.clear();
     const own = productsKey(this.#arithmetic);
@@ -198,9 +198,9 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 
   /**
-   * A plan for a batch's shape, made anew: to look at, not to run.
+   * A newly made plan for a batch's shape: to look at, not to run.
    *
-   * @param use what for; default all passes, in floats
+   * @param use what it is for; default all passes, in floats
    */
   planOf(batch: TokenBatch, use: PlanUse = {}): TrainingPlan {
     const { model } = this.#options;
@@ -216,7 +216,9 @@ export class PlannedModel implements StepModel<TokenBatch> {
     this.#plans[Symbol.dispose]();
   }
 
-  /** Where a parameter begins: in the model's own bytes where it may and kernels can read them. */
+  /**
+   * The initial tensor of a parameter: in the model's own bytes if that is allowed and kernels can read them.
+   */
   #placed(value: Tensor): DeviceTensor {
     const { bytes } = value;
     const inPlace = this.#options.ownsInitialValues && this.#runner.inPlace &&
@@ -229,7 +231,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     batch: TokenBatch,
     arithmetic: Arithmetic,
   ): { readonly part: Prepared; readonly compiled: CompiledPlan }[] {
-    // Rows of frozen layers are kept a sequence at a time.
+    // Rows of frozen layers are kept per sequence.
     const dividesSequences = this.#dividesSequences && this.activations === undefined;
     try {
       return this.#plannedParts(batch, arithmetic, dividesSequences);
@@ -264,8 +266,8 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 
   /**
-   * Plans a batch, compiles its sessions and places its tensors, so that it does not wait for that when
-   * its turn comes.
+   * Plans a batch, compiles its sessions and places its tensors, so that it need not wait for them when its
+   * turn comes.
    */
   async #getReady(upcoming: Upcoming<TokenBatch>): Promise<void> {
     try {
@@ -277,7 +279,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
       }
       this.#slab.tensorsOf(parts.map(({ compiled }) => compiled.plan.training));
     } catch {
-      // What cannot be planned says so when its turn comes.
+      // A batch that cannot be planned reports that when its turn comes.
     }
   }
 
@@ -292,7 +294,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     }
   }
 
-  /** Frees what was made of weights for other products: two copies of all would be a peak. */
+  /** Frees what was made of weights for other products: two copies of all weights would be a peak. */
   #releaseOthers(arithmetic: Arithmetic): void {
     const key = productsKey(arithmetic);
     if (key !== this.#preprocessedFor) this.#plans.releasePreprocessed();
@@ -327,7 +329,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     }
   }
 
-  /** The batch's rows in the result of the frozen layers, where such results are kept. */
+  /** The batch's rows in the result of the frozen layers, if such results are kept. */
   #keptRows(
     { plan: { frozen } }: CompiledPlan,
     { batch, packing }: Prepared,
@@ -359,7 +361,7 @@ function scalarOf(value: DeviceTensor): number {
   return new DataView(bytes.buffer, bytes.byteOffset).getFloat32(0, true);
 }
 
-/** The first `rows` rows of float32 matrices that stand side by side. */
+/** The first `rows` rows of float32 matrices, joined side by side. */
 function joinColumns(parts: readonly Tensor[], rows: number): Tensor {
   const columns = parts.reduce((sum, part) => sum + part.dims[1], 0);
   const out = new Float32Array(rows * columns);

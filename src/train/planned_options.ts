@@ -1,4 +1,4 @@
-/** What a model's plans are made for, batch by batch. */
+/** The options that a model's plans are made with, batch by batch. */
 import { intsAttribute } from "../graph/attributes.ts";
 import type { Graph, Model, Node } from "../graph/types.ts";
 import { seesOtherPlaces } from "../ops/kinds.ts";
@@ -18,27 +18,29 @@ export interface PlannedModelOptions extends PlanSettings {
   readonly model: Model;
   readonly objective: "causal" | "classification";
   /**
-   * The teacher that a language model is distilled from, planned with `distils` for the same batches; stays
-   * the caller's. Labels then only choose the rows, and the loss is still theirs.
+   * The teacher that a language model is distilled from, planned with `distils` for the same batches; the
+   * caller owns it. Labels then only choose the rows, and the loss is still theirs.
    */
   readonly teacher?: { expectedRows(prepared: Prepared): Promise<Tensor> };
   /** Whether padding is left out of what treats tokens one by one; default true. */
   readonly packing?: boolean;
-  /** Whether what several sequences of a language model begin with is computed once; default true. */
+  /**
+   * Whether the prefixes that several sequences of a language model share are computed once; default true.
+   */
   readonly sharesPrefixes?: boolean;
   /**
-   * Whether training may write over the initial values in `model`, so that they are not held twice;
-   * default false.
+   * Whether training may overwrite the initial values in `model`, so that they are not held twice; default
+   * false.
    */
   readonly ownsInitialValues?: boolean;
   /**
-   * Parts of a batch that a step computes beside each other, each on a thread of its own; default 1:
-   * the runner's threads divide every operator instead. For a runner whose tensors are in place.
+   * Parts of a batch that a step computes at the same time, each on a thread of its own; default 1: the
+   * runner's threads divide every operator instead. For a runner whose tensors are in place.
    */
   readonly shards?: number;
   /**
-   * Whether a single sequence of a language model divides into as many spans where it is long enough;
-   * default true. Some models' sequences cannot be: `IndivisibleError`.
+   * Whether a single sequence of a language model divides into as many spans if it is long enough; default
+   * true. Some models' sequences cannot be divided: `IndivisibleError`.
    */
   readonly dividesSequences?: boolean;
 }
@@ -51,8 +53,8 @@ export function arithmeticOfGradients(
 }
 
 /**
- * Whether what padding holds changes nothing for real tokens: it comes after them, or attention leaves it
- * out and nothing else looks at neighbours.
+ * Whether real tokens are independent of what padding holds: it comes after them, or attention leaves it out
+ * and nothing else looks at neighbours.
  */
 export function ignoresPadding(
   { model: { graph }, objective }: Pick<PlannedModelOptions, "model" | "objective">,
@@ -62,7 +64,7 @@ export function ignoresPadding(
     !graph.nodes.some((node) => seesNeighbours(graph, node));
 }
 
-/** Whether a node computes a place from others: from windows of them, as convolutions do, or from all. */
+/** Whether a node computes a position from others: from windows of them, as convolutions do, or from all. */
 function seesNeighbours({ initializers }: Graph, node: Node): boolean {
   const kind = kindOf(node);
   if (kind !== "convolution" && kind !== "pooling") return seesOtherPlaces(node);
@@ -72,9 +74,9 @@ function seesNeighbours({ initializers }: Graph, node: Node): boolean {
 }
 
 /**
- * How a batch is packed. Padding is left out where that is wanted, and the model tells it from tokens. A
- * language model computes the same for what several sequences begin with, unless each has dropout of
- * its own. That their cotangents sum up right was seen on the processor.
+ * How a batch is packed. Padding is left out if that is asked for and the model tells it from tokens. A
+ * language model computes a prefix of several sequences once, unless each has dropout of its own. That their
+ * cotangents sum correctly has been verified on the CPU.
  */
 export function packingRules(
   options: PlannedModelOptions,
@@ -87,14 +89,14 @@ export function packingRules(
   return { packs, sharesPrefixes: sharesPrefixes && packs && shares, isCausal };
 }
 
-/** Whether the pass that leaves padding out is itself left out: each sequence is computed whole then. */
+/** Whether the pass that leaves padding out is itself left out: each sequence is then computed whole. */
 export function leavesOutPacking(
   { passControl }: Pick<PlannedModelOptions, "passControl">,
 ): boolean {
   return passControl?.without?.has("pack-tokens") ?? false;
 }
 
-/** What one plan has otherwise than others of the model. */
+/** How one plan differs from others of the model. */
 export interface PlanUse {
   /** Absent: all. */
   readonly passes?: readonly StepKind[];
@@ -107,8 +109,9 @@ export interface PlanUse {
 }
 
 /**
- * Parts that make of the weights what they need each for itself: two wait for each other as long as
- * sharing would save them. Eight, of a sequence each, are a quarter quicker with it.
+ * Number of parts up to which each makes for itself what it needs of the weights: two would wait for each
+ * other as long as sharing would save them. Eight parts, of one sequence each, are a quarter quicker with
+ * sharing.
  */
 const FEW_PARTS = 2;
 
@@ -140,7 +143,7 @@ export function planOptionsFor(
     keepBytes: keepBytes && Math.floor(keepBytes / parts),
     // Spans differ in their calls.
     sharesWeights: parts > FEW_PARTS && span === undefined,
-    // Several parts run as lists do, one on the threads of a pool.
+    // Several parts run as lists do, a single one on the threads of a pool.
     arithmetic: changed(arithmetic, { flushed: parts > 1 && options.runner.listsFlush }),
     inTiles: alone,
     thinStream: options.thinStream,

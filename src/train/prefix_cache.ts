@@ -1,10 +1,10 @@
 /**
- * What the frozen layers below everything trained compute for a sequence, kept over the epochs.
+ * What the frozen layers below everything trained compute for a sequence, kept across epochs.
  *
- * A sequence's value is what was computed of it first: how a batch is padded and packed can change
- * the last bits of a product, and a value that stays makes a run repeatable. For the same reason
- * what enters the trained layers depends on kept rows alone, whether they were read or just
- * computed: padding gets the row of a real token, which no loss depends on.
+ * The value of a sequence is the one that was computed first: how a batch is padded and packed can change the
+ * last bits of a product, and a fixed value makes a run repeatable. For the same reason what enters the
+ * trained layers depends on kept rows alone, whether they were read or just computed: padding gets the row of
+ * a real token, which no loss depends on.
  */
 import { createHash } from "node:crypto";
 import type { Packing } from "../data/packing.ts";
@@ -15,7 +15,7 @@ import { type Arithmetic, isSliced, numericOf } from "../plan/arithmetic.ts";
 import type { FrozenPrefix } from "../plan/frozen_prefix.ts";
 import type { ActivationFile, ActivationKey } from "./activation_file.ts";
 
-/** How a batch is computed, as far as the frozen part goes. */
+/** How the frozen part of a batch is computed. */
 export interface PrefixUse {
   readonly prefix: FrozenPrefix;
   readonly batch: TokenBatch;
@@ -30,7 +30,7 @@ export class PrefixRows {
   readonly prefix: FrozenPrefix;
   readonly #sequences: readonly Sequence[];
   readonly #rowBytes: number;
-  /** Sequences that the file does not have. */
+  /** Sequences that are not in the file. */
   #missing: readonly Sequence[];
 
   private constructor(file: ActivationFile, prefix: FrozenPrefix, sequences: readonly Sequence[]) {
@@ -41,19 +41,19 @@ export class PrefixRows {
     this.#rowBytes = prefix.width * Float32Array.BYTES_PER_ELEMENT;
   }
 
-  /** @returns `undefined` for a batch whose real tokens are not the first of each sequence */
+  /** @returns `undefined` for a batch in which real tokens are not the first of each sequence */
   static of(file: ActivationFile, use: PrefixUse): PrefixRows | undefined {
     const sequences = sequencesOf(use);
     return sequences && new PrefixRows(file, use.prefix, sequences);
   }
 
-  /** The result, where the file has all sequences. */
+  /** The result, if the file has all sequences. */
   read(): Tensor | undefined {
     this.#missing = this.#sequences.filter((one) => !this.#file.get(one.key, one.content));
     return this.#missing.length === 0 ? this.#whole() : undefined;
   }
 
-  /** The result with kept rows where there are such; the others' are kept from now on. */
+  /** The result with kept rows wherever there are any; the others' rows are kept from now on. */
   complete(computed: Tensor): Tensor {
     const bytes = this.#rowBytes;
     const added = new Map<ActivationKey, Uint8Array>();
@@ -77,7 +77,7 @@ export class PrefixRows {
     const whole = new Uint8Array(elementCount(this.prefix.dims) * Float32Array.BYTES_PER_ELEMENT);
     const filler = this.#sequences[0].content.subarray(0, bytes);
     for (let at = 0; at < whole.length; at += bytes) whole.set(filler, at);
-    // Of sequences that share rows the first has the last word.
+    // Of sequences that share rows, the first one's are kept.
     for (const { rows, content } of [...this.#sequences].reverse()) {
       rows.forEach((row, t) =>
         whole.set(content.subarray(t * bytes, (t + 1) * bytes), row * bytes)
@@ -89,9 +89,9 @@ export class PrefixRows {
 
 interface Sequence {
   readonly key: ActivationKey;
-  /** The row of each of its tokens. */
+  /** The row of each of the sequence's tokens. */
   readonly rows: readonly number[];
-  /** What is kept of it: those rows one after the other. */
+  /** The kept content: those rows, concatenated. */
   readonly content: Uint8Array;
 }
 

@@ -6,14 +6,14 @@ import type { DeviceTensor, Executable } from "../runtime/runner.ts";
 import { forgetMapped } from "../system/mapped_file.ts";
 import type { CompiledPlan } from "./compiled_plan.ts";
 
-/** Compiles a call; the caller disposes of what comes back. */
+/** Compiles a call; the caller disposes of the result. */
 export type Compile = (call: PlannedCall) => Promise<Executable>;
 
 export class PreprocessedTensors implements Disposable {
   readonly #compile: Compile;
   /** By the computation and what it reads: names of weights may differ from plan to plan. */
   readonly #made = new Map<string, DeviceTensor>();
-  /** By a plan's preprocessing, which is the same at all batches that it serves. */
+  /** By a plan's preprocessing, which is the same for all batches that the plan serves. */
   #byCalls = new WeakMap<readonly PreprocessingCall[], ReadonlyMap<string, DeviceTensor>>();
   readonly #sources = new Sources();
 
@@ -22,7 +22,7 @@ export class PreprocessedTensors implements Disposable {
   }
 
   /**
-   * What a plan's preprocessing computes, by name; computed where no earlier plan has done so. The weights
+   * The results of a plan's preprocessing, by name; computed unless an earlier plan has done so. The weights
    * that are read for it leave memory: the plan's step reads what was made of them instead.
    */
   async of(compiled: CompiledPlan): Promise<ReadonlyMap<string, DeviceTensor>> {
@@ -34,7 +34,7 @@ export class PreprocessedTensors implements Disposable {
     return preprocessed;
   }
 
-  /** Frees all of them; {@linkcode of} makes them anew. */
+  /** Frees all of them; {@linkcode of} makes them again. */
   [Symbol.dispose](): void {
     for (const tensor of this.#made.values()) tensor[Symbol.dispose]();
     this.#made.clear();
@@ -62,7 +62,7 @@ export class PreprocessedTensors implements Disposable {
         for (const canonical of call.fetches.keys()) {
           this.#made.set(key(canonical), results[canonical]);
         }
-        // One after the other, so that the weights and what is made of them are never all there.
+        // One after the other, so that the weights and what is made of them are never all in memory at once.
         for (const name of call.feeds.values()) {
           forgetMapped(plan.constants.get(name)!.bytes as Uint8Array<ArrayBuffer>);
         }
@@ -76,8 +76,8 @@ export class PreprocessedTensors implements Disposable {
 }
 
 /**
- * Tells tensors apart by their contents: each lowering makes some constants anew, and what was
- * computed from equal ones is equal. Weights differ in their first bytes, so that this reads few.
+ * Tells tensors apart by their contents: each lowering makes some constants again, and results computed from
+ * equal ones are equal. Weights differ in their first bytes, so this reads few.
  */
 class Sources {
   readonly #distinct = new Map<string, Tensor[]>();

@@ -1,21 +1,21 @@
-/** Which numeric setting computes a model's gradients quicker on this device, by whole passes. */
+/** Finds which numeric setting computes a model's gradients quicker on this device, by whole passes. */
 import type { TokenBatch } from "../data/targets.ts";
 import type { Numeric } from "../plan/names.ts";
 import { type BothSettings, type ComparedModel, gradientOf } from "./check_fast.ts";
 
 /** Passes in each setting, in turn; the shortest of each counts. */
 const ROUNDS = 2;
-/** Passes shorter than this are not told apart: what else the machine does decides them. */
+/** Passes shorter than this are not compared: other load on the machine decides their times. */
 const LEAST_MILLISECONDS = 200;
-/** By how much `exact` has to be quicker than the setting that was asked for. */
+/** The share of the requested setting's time below which `exact` is used. */
 const MARGIN = 0.95;
 
 /** Milliseconds of a forward and a backward pass in each setting. */
 export type SettingTimes = Readonly<Record<Numeric, number>>;
 
 /**
- * Times the gradients of some batches in both settings, whose sessions were compiled before; in `fast`
- * last, so that its weights are there. Accumulated gradients are dropped.
+ * Times the gradients of some batches in both settings, whose sessions were compiled before; `fast` runs
+ * last, so that its weights stay in memory. Accumulated gradients are dropped.
  *
  * @param now the clock, in milliseconds
  */
@@ -36,7 +36,7 @@ export async function timeSettings(
   return times;
 }
 
-/** The setting that a run which asked for `fast` goes on in. */
+/** The setting in which a run that asked for `fast` goes on. */
 export function quickerSetting({ exact, fast }: SettingTimes): Numeric {
   return exact >= LEAST_MILLISECONDS && exact < MARGIN * fast ? "exact" : "fast";
 }

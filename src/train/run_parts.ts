@@ -1,8 +1,8 @@
 /**
- * Runs the schedules of a batch's parts beside each other. They share all but what passes between
- * their calls: what is made of weights alone, one of them makes for all. Of each parameter there is one
- * sum of gradients, whatever the parts: the first part adds to what there was, the second to what came
- * of that, so that the sum does not depend on which part was quicker.
+ * Runs the schedules of a batch's parts at the same time. They share everything but what passes between their
+ * calls: one of them makes for all what is made of weights alone. Each parameter has one sum of gradients,
+ * however many parts there are: the first part adds to the earlier sum, the second to the first part's
+ * result, so that the sum does not depend on which part was quicker.
  */
 import { elementCount } from "../graph/tensor.ts";
 import type { PlannedCall } from "../plan/call.ts";
@@ -17,7 +17,7 @@ export interface PartRun {
   readonly schedule: Schedule;
   /** Tensors that the calls read, sums of gradients so far included; the schedule's results are added. */
   readonly env: Map<string, DeviceTensor>;
-  /** The part's rows in the result of the frozen calls, which do not run where all are there. */
+  /** The part's rows in the result of the frozen calls, which do not run if all are there. */
   readonly kept?: PrefixRows;
 }
 
@@ -25,14 +25,14 @@ export interface PartRun {
 export interface PartMeans {
   readonly runner: Runner;
   readonly plans: PlanCache;
-  /** Where the tensors between calls lie, each part's in a place of its own. */
+  /** Where the tensors between calls are placed, those of each part in a slab of its own. */
   readonly slab: StepSlab;
 }
 
 /**
  * @param sums names of the sums of gradients
- * @param meanwhile done while the parts' threads are at work, for this one waits for them then
- * @returns the new sums by name, as far as a part adds to them: the caller's
+ * @param meanwhile done while the parts' threads are at work, since this thread would only wait for them
+ * @returns the new sums by name, for those that a part adds to; the caller owns them
  */
 export async function runParts(
   parts: readonly PartRun[],
@@ -61,7 +61,10 @@ interface RunningPart extends PartRun {
   readonly placements: ReadonlyMap<string, DeviceTensor>;
 }
 
-/** Runs the parts' calls up to the last frozen one, or up to the first where what they make is kept. */
+/**
+ * Runs the parts' calls up to the last frozen one, or, if the frozen results are kept, only those before the
+ * first.
+ */
 async function runFrozen(parts: readonly RunningPart[], means: PartMeans): Promise<void> {
   const found = parts.map(({ kept }) => kept?.read());
   const frozen = parts.map((part, p): RunningPart => {
@@ -89,11 +92,11 @@ async function runCalls(
   /** For each part, the runs that make what has no place of its own. */
   const made = unplaced(own, owners, running);
   const spans = own.map((calls, list) => leavingSpan(calls, list));
-  /** By sum: the run that added to it last. */
+  /** By sum: the last run that added to it. */
   const latest = new Map<string, EarlierResult>();
   const lists: ListedRun[][] = running.map(() => []);
   const order = [...running.entries()];
-  // On the way back a span waits for the one after it, whose sums come first then.
+  // On the way back a span waits for the one after it, whose sums therefore come first.
   if (spans.some(({ size }) => size > 0)) order.reverse();
   for (const [list, { placements, env }] of order) {
     const runs = lists[list];
@@ -131,8 +134,8 @@ async function runCalls(
 }
 
 /**
- * Which part makes what all of them share; each makes its own where they run other calls than each
- * other. Of what there is to make each gets as much as the others.
+ * Which part makes what all of them share; each makes its own where their calls differ. The shared work is
+ * divided evenly.
  */
 function ownersOf(running: readonly RunningPart[]): ReadonlyMap<PlannedCall, number> {
   const [{ calls }] = running;
@@ -172,7 +175,7 @@ function leavingSpan(
   return found;
 }
 
-/** What a part reads of the part that computes the span before its own, or the one after it. */
+/** What a part reads from the part that computes the span before or after its own. */
 function fromOtherSpan(
   name: string,
   list: number,
@@ -182,7 +185,10 @@ function fromOtherSpan(
   return there && spans[there.where === "before" ? list - 1 : list + 1]?.get(there.name);
 }
 
-/** What shared calls make, by name, for each part: its own results, or all of them those of one. */
+/**
+ * What shared calls make, by name, for each part: its own results, or those of the one that makes them for
+ * all.
+ */
 function unplaced(
   own: readonly (readonly PlannedCall[])[],
   owners: ReadonlyMap<PlannedCall, number>,

@@ -18,13 +18,13 @@ export interface ScheduleMeans {
 
 /** What is particular to a run. */
 export interface RunOptions {
-  /** The batch's rows in the result of the frozen calls, which do not run where all are there. */
+  /** The batch's rows in the result of the frozen calls, which do not run if all are there. */
   readonly kept?: PrefixRows;
-  /** Weights by name that leave memory after each call that reads them: mapped files have them still. */
+  /** Weights by name that leave memory after each call that reads them: mapped files still have them. */
   readonly passing?: ReadonlyMap<string, Tensor>;
 }
 
-/** @param env tensors that the calls read; results of the schedule are added, what it frees is not left */
+/** @param env tensors that the calls read; results of the schedule are added, and what it frees is removed */
 export async function runSchedule(
   schedule: Schedule,
   env: Map<string, DeviceTensor>,
@@ -48,7 +48,7 @@ export async function runSchedule(
           result.write(kept!.complete(result.read()));
         }
       }
-      // What other calls than the skipped ones have made is freed when it would be.
+      // What calls other than the skipped ones made is freed as usual.
       run.release(i);
     }
   } catch (error) {
@@ -68,9 +68,9 @@ class ScheduleRun {
   readonly #schedule: Schedule;
   readonly #env: Map<string, DeviceTensor>;
   readonly #means: ScheduleMeans;
-  /** Tensors with a place in the slab; on a device of its own, the runtime knows best where they lie. */
+  /** Tensors with a place in the slab; absent on a separate device, where the runtime places them best. */
   readonly #placed: ReadonlyMap<string, DeviceTensor> | undefined;
-  /** Tensors without one that were made on the way. */
+  /** Tensors without a place that were made on the way. */
   readonly #made = new Set<string>();
 
   constructor(schedule: Schedule, env: Map<string, DeviceTensor>, means: ScheduleMeans) {

@@ -2,16 +2,16 @@
 import { RunClock } from "../runtime/run_clock.ts";
 
 /**
- * What a signal or a display may have to wait for a call, in milliseconds. A step is some hundred
- * shorter ones, each of which would wait for another thread.
+ * The longest that a signal or a display may have to wait for a call, in milliseconds. A step is some hundred
+ * shorter calls, each of which would otherwise wait for another thread.
  */
 const BRIEF_MS = 50;
 const clocks = new WeakMap<object, WeakMap<object, RunClock>>();
 
 /**
- * The clock of a session, whose calls at the same sizes take about as long each time.
+ * The clock of a session, whose calls at the same sizes take about the same time.
  *
- * @param sizes of a batch; default: the session is always run at the same
+ * @param sizes the sizes of a batch; default: the session always runs at the same sizes
  */
 export function sessionClock(session: object, sizes: object = session): RunClock {
   let ofSizes = clocks.get(sizes);

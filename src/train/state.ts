@@ -1,7 +1,7 @@
 /** Where a run stands: everything, besides tensors, that a resume needs. */
 import { Random } from "../random.ts";
 
-/** A place in the data: the micro-batch that comes next. */
+/** A position in the data: the next micro-batch. */
 export interface DataPosition {
   readonly epoch: number;
   readonly batchIndex: number;
@@ -16,7 +16,7 @@ export interface Best {
 }
 
 export interface TrainState {
-  /** Updates tried so far, skipped ones included. */
+  /** Updates attempted so far, skipped ones included. */
   readonly step: number;
   readonly position: DataPosition;
   /** State of the dropout generator ({@linkcode Random.state}). */
@@ -26,11 +26,11 @@ export interface TrainState {
   readonly best?: Best;
   /** Evaluations since the best one. */
   readonly evaluationsSinceBest: number;
-  /** Steps in a row that were skipped for their numbers. */
+  /** Steps in a row that were skipped because a number was not finite. */
   readonly skippedInARow: number;
   /** Real tokens seen. */
   readonly tokens: number;
-  /** Whether `StepModel.widen` was needed; a resumed run starts with it. */
+  /** Whether `StepModel.widen` was needed; a resumed run then calls it at the start. */
   readonly widened?: boolean;
 }
 

@@ -1,5 +1,5 @@
 /**
- * What the training loop asks of a model and of data. `src/plan` implements the first over the
+ * What the training loop requires of a model and of data. `src/plan` implements the first over the
  * differentiated graph, `src/data` the second.
  */
 import type { DeviceTensor } from "../runtime/runner.ts";
@@ -17,7 +17,7 @@ export interface Parameter {
   grad: DeviceTensor | undefined;
 }
 
-/** What the loop itself looks at in a batch; the rest is between the data and the model. */
+/** What the loop itself reads of a batch; the rest is between the data and the model. */
 export interface Batch {
   /** Real (unpadded) tokens, for tokens per second. */
   readonly tokenCount: number;
@@ -31,12 +31,12 @@ export interface BatchLoss {
   readonly targetCount: number;
 }
 
-/** Loss of a batch in evaluation; `correct` counts right answers where that has a meaning. */
+/** Loss of a batch in evaluation; `correct` counts right answers where the task has them. */
 export interface Evaluation extends BatchLoss {
   readonly correct?: number;
 }
 
-/** Gives the batch that comes next; asked for only where there is time for it. */
+/** Gives the next batch; called only when there is time for it. */
 export type Upcoming<B extends Batch = Batch> = () => Promise<B>;
 
 /** A model that can take training steps. Only token ids, masks and scalars cross per step. */
@@ -46,8 +46,8 @@ export interface StepModel<B extends Batch = Batch> extends Disposable {
    * Adds the gradient of the sum of this batch's token losses to every parameter's `grad`.
    *
    * @param dropoutSeed 32-bit seed of this micro-step's dropout masks
-   * @param upcoming what the model may get ready for while it computes; absent: nothing follows. What
-   *   is computed does not depend on it
+   * @param upcoming what the model may prepare for while it computes; absent: nothing follows. The result
+   *   does not depend on it
    */
   accumulate(batch: B, dropoutSeed: number, upcoming?: Upcoming<B>): Promise<BatchLoss>;
   /** Loss without dropout and without gradients. */

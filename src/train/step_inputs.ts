@@ -1,4 +1,4 @@
-/** What a step is fed of a batch. */
+/** The inputs that a step is fed from a batch. */
 import type { SequenceSpan } from "../data/divide_sequence.ts";
 import { type Packing, packingOf, type PackingRules, rowsOf } from "../data/packing.ts";
 import {
@@ -15,19 +15,19 @@ import { TOKEN_INPUTS } from "../plan/inputs.ts";
 import { EXPECTED_ROWS, FIRST_ROWS, LABELS, PACKED, ROW_WEIGHTS, SHARED } from "../plan/names.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
 
-/** A batch and what is worked out of it once for all that it is used for. */
+/** A batch and what is computed from it once for all its uses. */
 export interface Prepared {
   readonly batch: TokenBatch;
   readonly targets: Targets;
-  /** Absent where padding is computed like any token. */
+  /** Absent if padding is computed like any token. */
   readonly packing?: Packing;
   /** Of a single sequence: the tokens that are computed. */
   readonly span?: Span;
 }
 
 /**
- * Prepares the parts of a batch, those with targets: all for one shape where they have as many
- * sequences, for whoever has least would wait for the others anyway.
+ * Prepares the parts of a batch that have targets: all for one shape if they have the same number of
+ * sequences, since the smallest would wait for the others anyway.
  */
 export function prepareParts(parts: readonly TokenBatch[], rules: PackingRules): Prepared[] {
   const counted = parts.map((batch) => ({ batch, count: targetsOf(batch).count }))
@@ -43,7 +43,7 @@ export function prepareParts(parts: readonly TokenBatch[], rules: PackingRules):
   }));
 }
 
-/** Prepares the spans of a sequence, those without targets included: the others read their keys. */
+/** Prepares the spans of a sequence, including those without targets: the others read their keys. */
 export function prepareSpans(spans: readonly SequenceSpan[]): Prepared[] {
   return spans.map(({ from, batch, targets }, i) => {
     const [, length] = batch.inputIds.dims;
@@ -62,7 +62,7 @@ export function prepareSpans(spans: readonly SequenceSpan[]): Prepared[] {
   });
 }
 
-/** {@linkcode prepareParts} of a batch that is computed as one, with or without targets. */
+/** {@linkcode prepareParts} for a batch that is computed as one, with or without targets. */
 export function prepare(batch: TokenBatch, rules: PackingRules): Prepared {
   return {
     batch,
@@ -71,7 +71,7 @@ export function prepare(batch: TokenBatch, rules: PackingRules): Prepared {
   };
 }
 
-/** Inputs that a step may have beside those of the user's graph. */
+/** Inputs that a step may have besides those of the user's graph. */
 export const STEP_INPUTS = new Set([
   LABELS,
   ROW_WEIGHTS,
@@ -84,7 +84,7 @@ export const STEP_INPUTS = new Set([
 /**
  * Everything a step may feed from a batch.
  *
- * @param types of the step's inputs
+ * @param types types of the step's inputs
  */
 export function batchInputs(
   { batch, targets, packing }: Prepared,
@@ -110,8 +110,8 @@ export function batchInputs(
   return inputs;
 }
 
-/** A seed for each part's dropout masks, the first part's the step's own. */
+/** A seed for each part's dropout masks; the first part's is the step's own. */
 export function partSeed(seed: number, part: number): number {
-  // By the golden ratio's share of 2^32: far from the seeds of other parts and steps.
+  // A multiple of 2^32 divided by the golden ratio: far from the seeds of other parts and steps.
   return (seed + Math.imul(part, 0x9e3779b9)) >>> 0;
 }

@@ -1,6 +1,6 @@
 /**
- * Memory for the tensors that pass between a step's calls: one slab for the plans of all batch shapes,
- * and one more for each schedule that runs beside others.
+ * Memory for the tensors that pass between a step's calls: one slab for the plans of all batch shapes, and
+ * one more for each schedule that runs at the same time as others.
  */
 import { collectGarbage } from "../system/memory.ts";
 import type { Schedule } from "../plan/schedule.ts";
@@ -8,19 +8,19 @@ import type { Placement } from "../plan/step_memory.ts";
 import { tooLarge } from "../runtime/memory_limit.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 
-/** Address space that a slab sets aside; pages are taken when something is written to them. */
+/** Address space that a slab reserves; pages are taken when something is written to them. */
 const RESERVED_BYTES = 2 ** 36;
 
 /**
- * Runs whose tensors stay: a step's, what the next one needs and an evaluation between them. To make
- * those of a shape again when it comes again is little beside its step; those of all shapes are not
- * little beside what a small model takes.
+ * Runs whose tensors are kept: a step, what the next one needs and an evaluation between them. Making those
+ * of a shape again when it recurs costs little compared with its step; keeping those of all shapes would cost
+ * much compared with what a small model takes.
  */
 const RUNS_KEPT = 4;
 
 export class StepSlab implements Disposable {
   readonly #runner: Runner;
-  /** They grow in place, so that tensors over them stay where they are. */
+  /** They grow in place, so that tensors over them keep their addresses. */
   readonly #slabs: ArrayBuffer[] = [];
   /** By schedule and slab. */
   readonly #tensors = new Map<Schedule, Map<ArrayBuffer, ReadonlyMap<string, DeviceTensor>>>();
@@ -32,9 +32,9 @@ export class StepSlab implements Disposable {
   }
 
   /**
-   * Tensors by name, for each of some schedules that run beside each other: each in the slab of its
-   * number. Those of other runs lie in the same place. They last until others have been asked for
-   * {@linkcode RUNS_KEPT} times.
+   * Tensors by name, for each of several schedules that run at the same time, each in the slab of its number.
+   * Tensors of other runs share this memory. They last until others have been asked for {@linkcode RUNS_KEPT}
+   * times.
    */
   tensorsOf(schedules: readonly Schedule[]): ReadonlyMap<string, DeviceTensor>[] {
     this.#recent.push(schedules);
@@ -84,7 +84,7 @@ export class StepSlab implements Disposable {
   }
 }
 
-/** Names the tensor that takes most, which is what a step takes too much for. */
+/** Names the tensor that takes the most: what makes a step take too much. */
 function largestOf(placements: ReadonlyMap<string, Placement>): string {
   const [name, { dtype, dims }] = [...placements].reduce((a, b) => a[1].bytes > b[1].bytes ? a : b);
   return `"${name}", ${dtype}[${dims}]`;

@@ -1,6 +1,6 @@
 /**
- * Wrapped tensors by the memory they look at: plans share the weights of one model, calls of a plan the
- * shapes that they reshape to.
+ * Wrapped tensors by the memory that they view: plans share the weights of one model, the calls of a plan
+ * share the shapes that they reshape to.
  */
 import type { Tensor } from "../graph/tensor.ts";
 import type { DeviceTensor } from "../runtime/runner.ts";
@@ -18,7 +18,7 @@ export class TensorCache {
     return found;
   }
 
-  /** Disposes of all tensors but these. */
+  /** Disposes of all other tensors. */
   retain(kept: ReadonlySet<DeviceTensor>): void {
     for (const [buffer, entries] of this.#buffers) {
       for (const [key, tensor] of entries) {

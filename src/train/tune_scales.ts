@@ -1,6 +1,6 @@
 /**
- * Tunes the scales of a merged model's adapted matrices on data, codes as they are: what rounding has
- * taken of an adapter's gain comes back without another byte in the file.
+ * Tunes the scales of a merged model's adapted matrices on data and keeps the codes: the part of an adapter's
+ * gain that rounding took away comes back without another byte in the file.
  */
 import { UsageError } from "../errors.ts";
 import type { RowCut } from "../data/row_cuts.ts";
@@ -33,7 +33,7 @@ export interface TuneOptions {
   readonly teacher?: Model;
   /** Updates of the scales. */
   readonly steps: number;
-  /** Batches to pass over, from the start of the data; default 0. */
+  /** Batches to skip at the start of the data; default 0. */
   readonly skip?: number;
   /** Rank of the change of a matrix's scales; default 16. */
   readonly rank?: number;
@@ -41,7 +41,7 @@ export interface TuneOptions {
   readonly learningRate?: number;
   /** Draws the change's A. */
   readonly random: RandomSource;
-  /** Parts of a batch that are computed beside each other. */
+  /** Parts of a batch that are computed at the same time. */
   readonly shards?: number;
   /** Bytes of activations that are kept for the backward pass; default 0. */
   readonly keepBytes?: number;
@@ -51,17 +51,17 @@ export interface TuneOptions {
   readonly headChunk?: number;
   /** Which sequences run together. */
   readonly cut?: RowCut;
-  /** Told of each update. */
+  /** Called after each update. */
   readonly onStep?: (step: number, loss: number) => void;
   readonly signal?: AbortSignal;
 }
 
-/** Targets of an update that a learning rate is meant for, and the least share of it that is left. */
+/** Targets of an update at which the learning rate applies in full, and the least share of it. */
 const FULL_RATE = { targets: 400, leastShare: 0.2 };
 
 /**
- * A learning rate for updates of so many target tokens: gradients of few are noisy, and the loss of
- * scales tuned on answers of thirty tokens rose at the rate that suits whole texts.
+ * A learning rate for updates of so many target tokens: gradients of few are noisy, and the loss of scales
+ * that were tuned on answers of thirty tokens rose at the rate that suits whole texts.
  */
 export function rateFor(learningRate: number, targets: number): number {
   const { targets: full, leastShare } = FULL_RATE;
@@ -69,12 +69,12 @@ export function rateFor(learningRate: number, targets: number): number {
 }
 
 /**
- * Changes of the scales by module path, as {@linkcode ModuleChange} has them. Modules without scales of
- * their rows or blocks are left alone.
+ * Changes of the scales by module path, as {@linkcode ModuleChange} has them. Modules whose rows or blocks
+ * have no scales are left alone.
  *
- * @throws {UsageError} where none has them
- * @throws {UnsupportedError} where a teacher is given whose head does not run in chunks
- * @throws {AbortError} where the signal fires
+ * @throws {UsageError} if no module has such scales
+ * @throws {UnsupportedError} if a teacher is given whose head does not run in chunks
+ * @throws {AbortError} if the signal fires
  */
 export async function tuneScales(
   runner: Runner,

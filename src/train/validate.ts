@@ -5,10 +5,10 @@ import type { Batch, BatchLoss, BatchSource, StepModel } from "./step.ts";
 /** Means over all target tokens. */
 export interface Metrics {
   readonly loss: number;
-  /** Absent where the task has no right answers to count. */
+  /** Absent if the task has no right answers to count. */
   readonly accuracy?: number;
   readonly targetCount: number;
-  /** What each batch's evaluation found, in their order. */
+  /** What the evaluation of each batch found, in their order. */
   readonly parts: readonly BatchLoss[];
 }
 
@@ -17,7 +17,7 @@ export interface Metrics {
  *
  * @param limit number of batches; negative for all
  * @returns `undefined` if the signal fired before the end
- * @throws {RangeError} where the data has no target token
+ * @throws {RangeError} if the data has no target token
  */
 export async function validate<B extends Batch>(
   model: StepModel<B>,

@@ -21,7 +21,7 @@ export class ReportWindow {
     this.#startedAt = performance.now();
   }
 
-  /** The step has ended, taken or not. */
+  /** The step has ended, whether it was taken or not. */
   stop(): void {
     this.#elapsedMs += performance.now() - this.#startedAt;
   }
@@ -34,7 +34,7 @@ export class ReportWindow {
     this.#gradNorm = gradNorm;
   }
 
-  /** The means, and a fresh window; `undefined` where no step was taken. */
+  /** The means, and starts a new window; `undefined` if no step was taken. */
   take():
     | { loss: number; gradNorm: number; tokensPerSecond: number; seconds: number }
     | undefined {
