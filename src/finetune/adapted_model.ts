@@ -1,4 +1,4 @@
-/** A model with an adapter in it, and the adapter taken out again as files. */
+/** A model with an adapter in it, and how the adapter becomes files again. */
 import type { Tensor } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import type { AdapterCard } from "../lora/adapter_card.ts";
@@ -12,7 +12,7 @@ export interface AdaptedModel {
   readonly model: Model;
   /** Tensors of the adapter, by name. */
   readonly trainable: ReadonlyMap<string, Trainable>;
-  /** Those that the loss depends on: what is trained. */
+  /** The tensors that the loss depends on: those that are trained. */
   readonly trained: ReadonlySet<string>;
   /** Whether a classification head was added. */
   readonly newHead: boolean;
@@ -20,7 +20,7 @@ export interface AdaptedModel {
   readonly config: PeftConfig;
 }
 
-/** Sorts tensors into an adapter; what was not trained is as it was. */
+/** Sorts tensors into an adapter; what was not trained keeps its value. */
 export function adapterOf(
   { model, trainable, newHead, config }: AdaptedModel,
   parameters: ReadonlyMap<string, Tensor>,

@@ -1,4 +1,4 @@
-/** What a run writes into its adapter's folder: the adapter, and what held-out data said of it. */
+/** What a run writes into its adapter's folder: the adapter, and the losses on held-out data. */
 import { batchesDigest } from "../data/batches_digest.ts";
 import type { ReferenceLosses } from "../eval/evaluate.ts";
 import type { AdapterCard } from "../lora/adapter_card.ts";
@@ -29,7 +29,7 @@ export function adapterOutput(
   };
 }
 
-/** What the adapter's files say of the run. */
+/** What the adapter's files record of the run. */
 function cardOf(
   { data, adapted, tokenizerDigest }: DataAndAdapter,
   { baseDigest, choice }: ChosenStep,
@@ -47,7 +47,7 @@ function cardOf(
   };
 }
 
-/** Only an adapter that began as nothing was the base before its first step. */
+/** Only an adapter that started from zero equalled the base before its first step. */
 async function saveEvaluation(
   directory: string,
   found: ReferenceLosses | undefined,

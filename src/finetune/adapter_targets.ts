@@ -1,4 +1,4 @@
-/** Which modules of a model a new adapter trains. */
+/** The modules of a model that a new adapter trains. */
 import { ParameterError } from "../errors.ts";
 import type { Model } from "../graph/types.ts";
 import { indexGraph } from "../lora/graph_index.ts";
@@ -15,7 +15,7 @@ import { scaleGrid } from "../lora/scale_adapter.ts";
 import type { LoraSite } from "../lora/targets.ts";
 import type { FineTuneAdapter } from "./config.ts";
 
-/** A configuration in the words of `src/lora`. */
+/** Converts a configuration to that of `src/lora`. */
 function loraConfigOf(config: FineTuneAdapter): LoraConfig {
   return {
     rank: config.rank,
@@ -32,7 +32,7 @@ function loraConfigOf(config: FineTuneAdapter): LoraConfig {
   };
 }
 
-/** What a new adapter trains of a model. */
+/** What a new adapter trains in a model. */
 export interface AdapterTargets {
   readonly modules: readonly LinearModule[];
   readonly sites: readonly LoraSite[];
@@ -41,9 +41,9 @@ export interface AdapterTargets {
 }
 
 /**
- * What a configuration chooses of a model, which needs no data to be found wrong.
+ * Resolves what a configuration chooses in a model; mistakes are found without any data.
  *
- * @throws {UsageError} for targets the model does not have
+ * @throws {UsageError} for targets that the model does not have
  */
 export function targetsOf(model: Model, config: FineTuneAdapter): AdapterTargets {
   const lora = loraConfigOf(config);

@@ -1,4 +1,4 @@
-/** A new adapter, put into the user's graph. */
+/** Adds a new adapter to the user's graph. */
 import { type LabelMap, randomFor } from "../data/mod.ts";
 import type { Model } from "../graph/types.ts";
 import { indexGraph } from "../lora/graph_index.ts";
@@ -20,14 +20,14 @@ import { type AdapterTargets, targetsOf } from "./adapter_targets.ts";
 import type { FineTuneAdapter, FineTuneConfig } from "./config.ts";
 import { hasLogits } from "./model_outputs.ts";
 
-/** What of a configuration decides a new adapter. */
+/** The parameters that decide a new adapter. */
 export type AdapterChoice = FineTuneAdapter & Pick<FineTuneConfig, "model" | "seed">;
 
 /**
- * Adds a new adapter, fully trained modules and, for classes without an output `logits`, a head.
+ * Adds a new adapter, fully trained modules and, for classification without an output `logits`, a head.
  *
- * @param labels class names, where whole texts are classified
- * @throws {UsageError} where a module cannot be trained in full, or no head can be added
+ * @param labels class names, if whole texts are classified
+ * @throws {UsageError} if a module cannot be trained in full, or no head can be added
  */
 export function addAdapter(
   model: Model,
@@ -99,8 +99,8 @@ function peftConfigOf(
 const PEFT_HEADS = ["classifier", "score"];
 
 /**
- * PEFT's task type: a new head is not PEFT's, which then sees a bare encoder; and an adapter that leaves
- * the model's own head alone loads with none.
+ * PEFT's task type. A new head is not PEFT's, which then sees a bare encoder; an adapter that leaves the
+ * model's own head alone loads without a task type.
  */
 function taskTypeOf(
   labels: LabelMap | undefined,

@@ -1,4 +1,4 @@
-/** The model that a fine-tuning starts from. */
+/** The model that fine-tuning starts from. */
 import type { Model } from "../graph/types.ts";
 import { findModelFile, homeOf } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
@@ -16,8 +16,8 @@ export interface BaseModel extends Disposable {
 /**
  * Opens a model that can be trained.
  *
- * @param name a folder, a file, or the name of a model that was pulled or that graft carries
- * @throws {BadInputError | UsageError} where there is none, or its inputs are not those of a text model
+ * @param name a folder, a file, or the name of a pulled model or of the carried one
+ * @throws {BadInputError | UsageError} if there is none, or its inputs are not those of a text model
  */
 export function openBase(name: string): BaseModel {
   const file = findModelFile(name);

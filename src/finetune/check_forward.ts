@@ -1,4 +1,6 @@
-/** Compares what training computes of a batch with what the user's graph does, before the first step. */
+/**
+ * Compares what training computes from a batch with what the user's graph computes, before the first step.
+ */
 import { type RowCut, withoutPadding } from "../data/row_cuts.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import type { Model } from "../graph/types.ts";
@@ -8,10 +10,10 @@ import type { PlannedModel } from "../train/planned_model.ts";
 import type { OnEvent, PreparationEvent } from "./events.ts";
 
 /**
- * @param model with the adapter
+ * @param model the model with the adapter
  * @returns which sequences the model runs together
- * @throws {RefusedError} where the logits differ beyond what the graph's own rounding explains
- * @throws {BadInputError} where the user's graph computes no numbers
+ * @throws {RefusedError} if the logits differ beyond what the graph's own rounding explains
+ * @throws {BadInputError} if the user's graph computes no numbers
  */
 export async function checkForward(
   runner: Runner,

@@ -1,4 +1,4 @@
-/** Compares what an execution provider trains with what the processor does, before the first step. */
+/** Compares the gradients of an execution provider with those of the CPU, before the first step. */
 import { type RowCut, together } from "../data/row_cuts.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { RefusedError } from "../errors.ts";
@@ -11,16 +11,16 @@ import { formatShare } from "../format.ts";
 import type { OnEvent, PreparationEvent } from "./events.ts";
 
 /**
- * Smallest cosine between a provider's gradients and the processor's. Both compute in float32: what is
- * below comes from kernels that compute something else. WebGPU of release 1.30, on Mesa's software
- * Vulkan, gives 1.0000 for the tiny BERT of the tests, and for the tiny Llama gradients that have
- * nothing to do with the right ones.
+ * Smallest cosine between a provider's gradients and the CPU's. Both compute in float32: a lower cosine comes
+ * from kernels that compute something else. WebGPU of release 1.30, on Mesa's software Vulkan, gives 1.0000
+ * for the tiny BERT of the tests, and for the tiny Llama gradients that have nothing to do with the right
+ * ones.
  */
 const PROVIDER_THRESHOLD = 0.99;
 
 /**
- * @param processor a runner without providers, which stays the caller's
- * @throws {RefusedError} where the gradients of the batch differ
+ * @param processor a runner without providers, owned by the caller
+ * @throws {RefusedError} if the gradients of the batch differ
  */
 export async function checkProvider(
   step: PlannedModel,
@@ -42,7 +42,7 @@ export async function checkProvider(
   const expected = await gradientOf(onProcessor, onProcessor.arithmetic, ...compared);
   const { cosine, relativeError } = compareGradients(expected, found);
   const { description } = options.runner;
-  // Numbers that are none pass no comparison.
+  // NaN passes no comparison.
   if (!(cosine >= PROVIDER_THRESHOLD)) {
     const figures = `cosine ${cosine.toFixed(4)}, relative error ${formatShare(relativeError)}`;
     throw new RefusedError((name) =>

@@ -1,11 +1,11 @@
-/** What a training refuses before the work: what an earlier run has left, and data that is missing. */
+/** Checks before any work: the files of an earlier run, and data that is missing. */
 import { ParameterError } from "../errors.ts";
 import { hasCheckpoints } from "../train/checkpoint_files.ts";
 import type { FineTuneConfig } from "./config.ts";
 import { checkpointsOf, nothingToResume } from "./saved_config.ts";
 
 /**
- * Refuses to write over another run, and to go on with none.
+ * Refuses to overwrite another run, and to resume a run that does not exist.
  *
  * @throws {ParameterError} naming the folder of the other run
  */
@@ -23,14 +23,14 @@ export function checkRuns(config: FineTuneConfig): void {
   );
 }
 
-/** Which data there is besides that to train on. */
+/** Which data there is besides the training data. */
 export interface HeldOut {
   readonly validation?: unknown;
   readonly test?: unknown;
 }
 
 /**
- * Refuses parameters that need data which is not there.
+ * Refuses parameters that need missing data.
  *
  * @throws {ParameterError} naming the parameter
  */

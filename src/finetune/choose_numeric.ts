@@ -15,15 +15,15 @@ import type { NumericEvent, OnEvent } from "./events.ts";
 /** The numeric setting of a run. */
 export interface NumericChoice {
   readonly setting: Numeric;
-  /** What speaks for or against `fast`, where it was asked for. */
+  /** The evidence for or against `fast`, if it was asked for. */
   readonly check?: FastCheck;
-  /** The setting whose steps were quicker, where that was measured or an earlier run has found it. */
+  /** The setting whose steps were quicker, if that was measured now or by an earlier run. */
   readonly quicker?: Numeric;
 }
 
 /** A model that is ready to train. */
 export interface Opened {
-  /** What it was opened for; memory has decided then which weights are made ready. */
+  /** What it was opened for; memory has then decided which weights are made ready. */
   readonly arithmetic: Arithmetic;
   /** How many sequences it computes at once. */
   readonly fit: { readonly sequences: number };
@@ -39,19 +39,18 @@ export interface Known extends Pick<TrainingForms, "integerLead" | "quicker"> {
 }
 
 /**
- * Lead of products in integers from which steps in `fast` are quicker without being measured: the
- * other operators of a step, and rounding, take less than what the products gain.
+ * Lead of integer products from which on steps in `fast` are quicker without being measured: the other
+ * operators of a step, and rounding, take less time than the products save.
  */
 const CLEAR_LEAD = 1.8;
 
 /**
- * Goes on with the model as it was opened where its gradient is that of `exact` in floats. Where that of
- * `fast` is not, and reads weights of 8 bits as they lie, tries rotated ones, and then `exact`, in the
- * end in floats: each opened anew, as each needs other memory. A model that is not gone on with is
- * disposed of.
+ * Keeps the model as it was opened if its gradient is that of `exact` in floats. If not, a model in `fast`
+ * that reads 8-bit weights as they are stored is tried with rotated ones, then in `exact`, and last in
+ * floats. Each is opened again, since each needs different memory. A model that is not kept is disposed of.
  *
- * @param open opens the model to compute otherwise; throws a {@linkcode RefusedError} where memory
- * does not suffice
+ * @param open opens the model for another arithmetic; throws a {@linkcode RefusedError} if memory does not
+ * suffice
  */
 export async function chooseNumeric<O extends Opened>(
   first: O,
@@ -91,7 +90,7 @@ export async function chooseNumeric<O extends Opened>(
   return { opened, choice: { setting: "exact", check } };
 }
 
-/** `fast`, whose gradient is right, or `exact` where whole steps are quicker in it. */
+/** `fast`, whose gradient is right, or `exact` if whole steps are quicker in it. */
 async function inQuicker<O extends Opened>(
   fast: O,
   open: (arithmetic: Arithmetic) => Promise<O>,
@@ -120,7 +119,7 @@ async function inQuicker<O extends Opened>(
   return { opened, choice: { setting: "exact", check, quicker: found } };
 }
 
-/** The setting `exact`, in floats alone where products in integers have another gradient. */
+/** The setting `exact`, in floats alone if products in integers have another gradient. */
 async function inSlicesOrFloats<O extends Opened>(
   exact: O,
   open: (arithmetic: Arithmetic) => Promise<O>,
@@ -150,7 +149,7 @@ async function inSlicesOrFloats<O extends Opened>(
   return await open(floats);
 }
 
-/** Compares, and reports what lets a run go on. */
+/** Compares the gradients, and reports the result if the run may go on. */
 async function checked(
   opened: Opened,
   batch: TokenBatch,

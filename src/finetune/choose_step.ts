@@ -14,7 +14,7 @@ import type { TrainingFit } from "./fit_training.ts";
 import { openStep, stepOptions, type StepSource } from "./open_step.ts";
 import { runForms } from "./run_forms.ts";
 
-/** A model ready to train; disposing of it is its receiver's. */
+/** A model ready to train; whoever receives it disposes of it. */
 export interface ChosenStep {
   readonly step: PlannedModel;
   readonly fit: TrainingFit;
@@ -27,11 +27,10 @@ export interface ChosenStep {
 }
 
 /**
- * Opens the model as the configuration and the device suggest, compares it with the user's graph,
- * and changes its arithmetic where the first batch's gradient asks for it.
+ * Opens the model as the configuration and the device suggest, compares it with the user's graph, and changes
+ * its arithmetic if the first batch's gradient requires it.
  *
- * @throws {RefusedError} where it does not compute what the user's graph does, or memory does not
- * suffice
+ * @throws {RefusedError} if it does not compute what the user's graph does, or memory does not suffice
  */
 export async function chooseStep(
   source: StepSource,
@@ -52,7 +51,7 @@ export async function chooseStep(
     const rows = rowsAtOnce(first, batch);
     await checkProvider(first.step, options, processor, rows, onEvent, cut);
   }
-  // Reads all weights: before those of `fast` are made, so that both are never there at once.
+  // Reads all weights: done before those of `fast` are made, so that both are never in memory at once.
   const baseDigest = modelDigest(base.model);
   const { opened, choice } = await chooseNumeric(first, open, batch, onEvent, {
     ...forms,
@@ -76,7 +75,7 @@ function exactArithmetic(
   return chooseArithmetic(runner, { ...forms, numeric: "exact", sliced });
 }
 
-/** How `fast` does, where it was asked for and no earlier run has found `exact` quicker. */
+/** How `fast` computes, if it was asked for and no earlier run has found `exact` quicker. */
 async function fastArithmetic(
   { config, runner }: StepSource,
   forms: TrainingForms,

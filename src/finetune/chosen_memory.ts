@@ -1,7 +1,7 @@
 /**
- * What a run keeps, how many sequences it computes at once and in which forms, beside its adapter: a
- * resume goes on with the same, however much memory is free by then and whatever was measured since,
- * so that its numbers are the same to the bit.
+ * What a run keeps, how many sequences it computes at once and in which forms, stored beside its adapter: a
+ * resumed run goes on with the same choice, however much memory is free by then and whatever has been
+ * measured since, so that its numbers are the same to the bit.
  */
 import { join } from "@std/path";
 import type { TrainingForms } from "../kernels/training_forms.ts";
@@ -16,12 +16,12 @@ export interface ChosenMemory {
   /** Bytes of activations kept for the backward pass. */
   readonly keepBytes: number;
   readonly sequences: number;
-  /** Parts of a batch that are computed beside each other. */
+  /** Parts of a batch that are computed at the same time. */
   readonly shards: number;
   readonly forms?: TrainingForms;
 }
 
-/** The choice of an earlier run into this folder; `undefined` where none can be read. */
+/** The choice of an earlier run in this folder; `undefined` if none can be read. */
 export function readChosenMemory(adapterPath: string): ChosenMemory | undefined {
   try {
     const { keep_bytes, sequences, lanes: shards, forms } = JSON.parse(
@@ -36,7 +36,7 @@ export function readChosenMemory(adapterPath: string): ChosenMemory | undefined 
   }
 }
 
-/** @throws {StorageError} where it cannot be written */
+/** @throws {StorageError} if it cannot be written */
 export function writeChosenMemory(adapterPath: string, chosen: ChosenMemory): void {
   const { keepBytes, sequences, shards, forms } = chosen;
   const text = JSON.stringify({
@@ -54,7 +54,7 @@ export function writeChosenMemory(adapterPath: string, chosen: ChosenMemory): vo
   replaceFile(join(adapterPath, FILE), new TextEncoder().encode(text + "\n"));
 }
 
-/** Forms that this release of graft does not have are none. */
+/** Forms that this release of graft does not have are dropped. */
 function formsOf(forms: Readonly<Record<string, unknown>>): TrainingForms {
   const { dequant, integer, rotated, sliced, quicker } = forms;
   return {

@@ -1,4 +1,4 @@
-/** The configuration of a fine-tuning: PEFT's words for the adapter, mlx-lm's for the rest. */
+/** The configuration of a fine-tuning: PEFT's names for the adapter, mlx-lm's for the rest. */
 import type { Given } from "../config/given.ts";
 import type { DataConfig } from "../data/data_config.ts";
 import type { Numeric } from "../plan/names.ts";
@@ -8,15 +8,15 @@ import type { OptimizerName } from "../train/update_rules.ts";
 
 /** Model and data. */
 export interface FineTuneData extends DataConfig {
-  /** A model's folder or file, the name of a pulled one, or `default`: the model graft carries. */
+  /** A model's folder or file, the name of a pulled model, or `default`: the model that graft carries. */
   readonly model: string;
   /** Folder with train, valid and test as `.jsonl` or `.csv`, one file, or `quickstart`. */
   readonly data: string;
-  /** What to learn; `auto` looks at the data. */
+  /** What to learn; `auto` decides by the data. */
   readonly task: "auto" | "causal" | "classification";
-  /** Share of the training rows to validate on where there is no valid file, from 0 to 0.9. */
+  /** Share of the training rows to validate on if there is no valid file, from 0 to 0.9. */
   readonly validationSplit: number;
-  /** Whether rows come in another order each epoch, similar lengths together. */
+  /** Whether rows come in a different order each epoch, similar lengths together. */
   readonly shuffle: boolean;
 }
 
@@ -24,15 +24,15 @@ export interface FineTuneData extends DataConfig {
 export interface FineTuneAdapter {
   /** Rank of the low-rank matrices. */
   readonly rank: number;
-  /** The update counts alpha / rank times. */
+  /** Numerator of the scale, alpha / rank, by which the update is multiplied. */
   readonly loraAlpha: number;
   /** Share of the adapter's inputs dropped in training, from 0 to 0.99. */
   readonly loraDropout: number;
   /** Modules by name, pattern or shorthand: `q`, `v`, `attention`, `mlp`, `all-linear`. */
   readonly targetModules: readonly string[];
-  /** Adapts the last layers only, this many; -1 for all. */
+  /** Number of layers to adapt, counted from the last; -1 for all. */
   readonly numLayers: number;
-  /** Adapts these layers only, as `0-3,8`. */
+  /** The only layers to adapt, such as `0-3,8`. */
   readonly layers?: string;
   /** Other ranks for some modules. */
   readonly rankPattern: Readonly<Record<string, number>>;
@@ -40,16 +40,16 @@ export interface FineTuneAdapter {
   readonly alphaPattern: Readonly<Record<string, number>>;
   /** Whether the scale is alpha / √rank instead. */
   readonly useRslora: boolean;
-  /** Refused where it is true: graft trains and merges plain LoRA. */
+  /** Refused if `true`: graft trains and merges plain LoRA. */
   readonly useDora: boolean;
   /**
    * `lora` adds low-rank matrices to the weights; `scales` multiplies the scales of quantised weights
    * by low-rank factors, which merges exactly.
    */
   readonly adapterType: "lora" | "scales";
-  /** How A starts; B starts at zero. */
+  /** How A is initialised; B starts at zero. */
   readonly initLoraWeights: "kaiming" | "gaussian";
-  /** Modules to train fully beside the adapter. */
+  /** Modules to train fully besides the adapter. */
   readonly modulesToSave: readonly string[];
   /** How a new classification head reads the tokens. */
   readonly pooling: "mean" | "first";
@@ -57,13 +57,13 @@ export interface FineTuneAdapter {
 
 /** Steps and arithmetic. */
 export interface FineTuneSteps {
-  /** Whether to train at all; without, `test` evaluates the adapter that is there. */
+  /** Whether to train at all; if not, `test` evaluates the existing adapter. */
   readonly train: boolean;
   /** Rows per micro-batch. */
   readonly batchSize: number;
   /** Micro-batches per step, weighted by their target tokens. */
   readonly gradAccumulationSteps: number;
-  /** Passes over the data; {@linkcode DEFAULT_EPOCHS} where `iters` is absent, too. */
+  /** Passes over the data; {@linkcode DEFAULT_EPOCHS} if `iters` is absent too. */
   readonly epochs?: number;
   /** Steps in all, instead of `epochs`. */
   readonly iters?: number;
@@ -73,9 +73,9 @@ export interface FineTuneSteps {
   readonly lrSchedule: ScheduleName;
   /** Steps over which the learning rate rises from 0. */
   readonly warmupSteps: number;
-  /** Step at which the learning rate arrives at its end; default: the last. */
+  /** Step at which the learning rate reaches its end; default: the last. */
   readonly lrDecaySteps?: number;
-  /** Learning rate at the end of linear and cosine. */
+  /** Final learning rate of linear and cosine. */
   readonly lrEnd: number;
   /** Update rule. */
   readonly optimizer: OptimizerName;
@@ -84,17 +84,20 @@ export interface FineTuneSteps {
   /** Largest norm of the gradient; 0 does not clip. */
   readonly maxGradNorm: number;
   /**
-   * `exact` is float32; `fast` computes products with frozen weights in 8-bit integers, is checked on
-   * the first batch, and gives way to `exact` where it computes another gradient.
+   * `exact` is float32; `fast` computes products with frozen weights in 8-bit integers, is checked on the
+   * first batch, and gives way to `exact` if its gradient differs.
    */
   readonly numeric: Numeric;
   /** `true` recomputes all activations, `false` keeps all; default: as many are kept as fit. */
   readonly gradCheckpoint?: boolean;
-  /** Memory that the run may take in all, as `512M` or `2G`; default: little of nine tenths of what is free. */
+  /**
+   * Memory that the run may take in all, such as `512M` or `2G`; default: nine tenths of what is free, of
+   * which a run usually takes little.
+   */
   readonly memoryBudget?: string;
-  /** Disk for what frozen layers below the adapter compute, while the run lasts; `0` keeps nothing. */
+  /** Disk space for what frozen layers below the adapter compute, while the run lasts; `0` keeps nothing. */
   readonly prefixCache: string;
-  /** Seed of the adapter's start, the order of the rows and dropout. */
+  /** Seed for the adapter's initial values, the order of the rows and dropout. */
   readonly seed: number;
 }
 
@@ -116,13 +119,13 @@ export interface FineTuneOutput {
   readonly reportTo: readonly string[];
   /** Folder for the adapter. */
   readonly adapterPath: string;
-  /** Name under which the adapter is kept in graft's store, too, when the run ends. */
+  /** Name under which the adapter is also kept in graft's store when the run ends. */
   readonly saveAs?: string;
   /** Steps between checkpoints. */
   readonly saveEvery: number;
   /** Checkpoints to keep. */
   readonly keepCheckpoints: number;
-  /** Whether to go on exactly from the newest checkpoint in `adapterPath`. */
+  /** Whether to resume exactly from the newest checkpoint in `adapterPath`. */
   readonly resume: boolean;
   /** Whether to drop the checkpoints of an earlier run in `adapterPath`. */
   readonly overwrite: boolean;
@@ -134,13 +137,13 @@ export interface FineTuneOutput {
 export interface FineTunePauses {
   /** Pauses while a temperature sensor shows more °C than this, until all are 5 below it. */
   readonly maxTemperature?: number;
-  /** Pauses while a battery discharges and holds less than this per cent; 0 never does. */
+  /** Pauses while a battery discharges and holds less than this percentage; 0 never does. */
   readonly minBattery: number;
-  /** Trains only between these times of the day, as `01:00-05:00`. */
+  /** Trains only between these times of the day, such as `01:00-05:00`. */
   readonly window?: string;
 }
 
-/** All that decides a fine-tuning; {@linkcode resolveConfig} makes one. */
+/** Everything that decides a fine-tuning; {@linkcode resolveConfig} makes one. */
 export interface FineTuneConfig
   extends
     FineTuneData,
@@ -150,5 +153,5 @@ export interface FineTuneConfig
     FineTunePauses,
     RuntimeOptions {}
 
-/** A configuration as a program writes it: what is absent takes its default. */
+/** A configuration as a program writes it: absent parameters take their defaults. */
 export type FineTuneInput = Given<FineTuneConfig, "model" | "data">;

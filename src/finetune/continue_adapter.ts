@@ -1,4 +1,4 @@
-/** A saved adapter, put into its base to be trained further. */
+/** Injects a saved adapter into its base, to train it further. */
 import { dirname } from "@std/path";
 import type { LabelMap } from "../data/mod.ts";
 import { UsageError } from "../errors.ts";
@@ -12,11 +12,11 @@ import type { AdaptedModel } from "./adapted_model.ts";
 import type { OnEvent, PreparationEvent } from "./events.ts";
 
 /**
- * Puts a saved adapter into its base, to train it further.
+ * Injects a saved adapter into its base, to train it further.
  *
- * @param dropout of this run, whatever the adapter was trained with before
- * @throws {BadInputError} where it belongs to another base or does not fit
- * @throws {UsageError} where it was trained for other classes
+ * @param dropout dropout of this run, whatever the adapter was trained with before
+ * @throws {BadInputError} if it belongs to another base or does not fit
+ * @throws {UsageError} if it was trained for other classes
  */
 export function continueAdapter(
   model: Model,
@@ -35,7 +35,7 @@ export function continueAdapter(
   }
   const config = { ...adapter.config, dropout };
   const applied = applyAdapter(model, { ...adapter, config }, { dropout: true });
-  // PEFT adapts BERT's pooler, too, where nothing reads it.
+  // PEFT also adapts BERT's pooler where nothing reads it.
   const reaches = reachOf(model);
   const others = new Set(
     findModules(model).filter((module) => !reaches(module)).map(({ path }) => path),
@@ -51,10 +51,10 @@ export function continueAdapter(
 }
 
 /**
- * Reads an adapter and puts it into its base.
+ * Reads an adapter and injects it into its base.
  *
  * @param path its folder, or the file of its weights
- * @throws {BadInputError | UsageError} as {@linkcode continueAdapter} does, and where it cannot be read
+ * @throws {BadInputError | UsageError} as {@linkcode continueAdapter} does, and if it cannot be read
  */
 export function adaptFurther(
   model: Model,
@@ -69,10 +69,10 @@ export function adaptFurther(
   return continueAdapter(model, adapter, dropout, labels, directory);
 }
 
-/** mlx_lm names the file of an adapter, PEFT the folder. */
+/** mlx_lm names an adapter's file, PEFT its folder. */
 const folderOfAdapter = (path: string) => path.endsWith(".safetensors") ? dirname(path) : path;
 
-/** Digest of the adapter that training goes on from; none where it begins anew. */
+/** Digest of the adapter that training continues from; empty if it starts from scratch. */
 export function parentsOf(path: string | undefined): readonly string[] {
   if (path === undefined) return [];
   return [adapterDigest(readAdapterFiles(adapterFolder(folderOfAdapter(path))))];

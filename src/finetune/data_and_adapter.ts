@@ -1,4 +1,4 @@
-/** The data of a fine-tuning and the adapter that is to learn it. */
+/** The data of a fine-tuning and the adapter that learns it. */
 import { GuardedText } from "../data/mod.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
@@ -18,21 +18,21 @@ import { HeldEvents } from "./held_events.ts";
 import { checkScoresTokens, labelsFor, vocabularyOf } from "./model_outputs.ts";
 import { loadTrainingData, type TrainingData } from "./training_data.ts";
 
-/** Encoded data, and which tokenizer encoded it. */
+/** Encoded data, and the tokenizer that encoded it. */
 export interface LoadedData {
   readonly data: TrainingData;
   readonly tokenizerDigest: string;
 }
 
-/** Data, and the model with the adapter that learns it; disposing of it closes the data. */
+/** The data, and the model with the adapter that learns it; disposing of it closes the data. */
 export interface DataAndAdapter extends LoadedData, Disposable {
   readonly adapted: AdaptedModel;
 }
 
 /**
- * Reads the data and puts a new adapter, or the one to go on from, into the model.
+ * Reads the data and injects a new adapter, or the one to continue from, into the model.
  *
- * @param loadData brings other data than the configuration names
+ * @param loadData loads other data than the configuration names
  * @throws {BadInputError | UsageError} for targets, data or an adapter that do not fit the model
  */
 export async function openDataAndAdapter(
@@ -43,9 +43,9 @@ export async function openDataAndAdapter(
 ): Promise<DataAndAdapter> {
   const { model } = base;
   const { resumeAdapterFile: before } = config;
-  // A target that is not there is reported before hours of data are encoded.
+  // A target that does not exist is reported before hours of data are encoded.
   const targets = before === undefined ? targetsOf(model, config) : undefined;
-  // The trainable share comes first.
+  // The trainable share is reported first.
   using later = new HeldEvents(onEvent);
   if (targets !== undefined) reportOthers(model, targets.modules, later.hold);
   const loaded = loadData?.(model) ?? await encodeData(base, config, later.hold);
@@ -63,8 +63,8 @@ export async function openDataAndAdapter(
 }
 
 /**
- * Reads and encodes the data. The tokenizer's tables can take more memory than a small model's
- * weights: they are gone before anything is compiled.
+ * Reads and encodes the data. The tokenizer's tables can take more memory than a small model's weights: they
+ * are freed before anything is compiled.
  */
 async function encodeData(
   { model, folder }: BaseModel,
@@ -81,7 +81,7 @@ async function encodeData(
   return { data, tokenizerDigest: text.info.digest };
 }
 
-/** Reports layers that graft does not see as such: they are not adapted. */
+/** Reports layers that graft does not recognise as such: they are not adapted. */
 function reportOthers(
   model: Model,
   modules: readonly LinearModule[],

@@ -1,4 +1,4 @@
-/** What a run's evaluations found, for whoever measures the same later. */
+/** The results of a run's evaluations, for later use by whatever measures the same. */
 import type { KnownLosses, ReferenceLosses } from "../eval/evaluate.ts";
 import type { TrainCallbacks } from "../train/events.ts";
 
@@ -16,8 +16,8 @@ export class Evaluations {
   };
 
   /**
-   * Losses before the first step, which are the base's, and of the adapter of a step; `undefined` where
-   * either was not evaluated in this run, as after a resume.
+   * Losses before the first step, which are the base's, and of the adapter at a step; `undefined` if either
+   * was not evaluated in this run, as after a resume.
    */
   around(step: number): ReferenceLosses | undefined {
     const [base, adapter] = [this.#byStep.get(0), this.#byStep.get(step)];

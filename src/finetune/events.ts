@@ -1,4 +1,4 @@
-/** What a fine-tuning tells while it goes on, for a terminal, a log or a program. */
+/** What a fine-tuning reports while it runs, for a terminal, a log or a program. */
 import type { PrepareReport } from "../data/mod.ts";
 import type { StoredAdapter } from "../hub/adapter_store.ts";
 import type { IntegerForm } from "../ops/internal/integer_form.ts";
@@ -16,21 +16,21 @@ export type DataPart = "training" | "validation" | "test";
 
 /** Before the first step: what was found of model, data and device, and chosen for them. */
 export type PreparationEvent =
-  /** Products with weights of the file that are no linear layers to adapt. */
+  /** Products with the file's weights that are not linear layers to adapt. */
   | { readonly kind: "other products"; readonly count: number; readonly first: string }
   | {
     readonly kind: "encoded";
     readonly part: DataPart;
-    /** Whether rows have a class each, and no target tokens to count. */
+    /** Whether each row has a class, and there are no target tokens to count. */
     readonly classes: boolean;
     readonly report: PrepareReport;
   }
-  /** Of the adapter that training goes on from. */
+  /** About the adapter that training continues from. */
   | AdapterNote
   /** Parameters that are trained, and all of them. */
   | { readonly kind: "parameters"; readonly trainable: number; readonly all: number }
   | RuntimeNote
-  /** Integer products that saturate on this processor give way to others, which changes last bits. */
+  /** Integer products that saturate on this processor give way to others, which changes the last bits. */
   | { readonly kind: "integer form changed"; readonly from: IntegerForm; readonly to: IntegerForm }
   /** A resumed run keeps less than before, since less memory is free; its last bits may differ. */
   | { readonly kind: "less memory" }
@@ -38,20 +38,20 @@ export type PreparationEvent =
     readonly kind: "memory";
     readonly predicted: PredictedMemory;
     readonly budget: MemoryBudget;
-    /** What happens where that is more than is free. */
+    /** What happens if that is more than is free. */
     readonly beyondFree?: BeyondFree;
-    /** Tokens of a batch that run at a time, where that is less than usual, to fit. */
+    /** Tokens of a batch that run at a time, if that is less than usual in order to fit. */
     readonly tokensAtOnce?: number;
   }
-  /** Results depend on the padding behind a text: each runs by itself, without. */
+  /** Results depend on the padding behind a text: each text runs by itself, without padding. */
   | { readonly kind: "padding matters" }
-  /** The file's graph computes with other precision than training: its logits differ. */
+  /** The file's graph computes in another precision than training: its logits differ. */
   | {
     readonly kind: "forward differs";
     readonly why: "integer activations" | "float16";
     readonly relativeDifference: number;
   }
-  /** A provider's gradient of the first batch beside the processor's. */
+  /** A provider's gradient of the first batch compared with the CPU's. */
   | {
     readonly kind: "provider checked";
     readonly runtime: string;
@@ -60,12 +60,12 @@ export type PreparationEvent =
   }
   | NumericEvent;
 
-/** What was found of the numeric setting on the first batch. */
+/** What was found about the numeric setting on the first batch. */
 export type NumericEvent =
   | { readonly kind: "fast passed"; readonly rotated: boolean; readonly check: FastCheck }
   | { readonly kind: "fast failed"; readonly check: FastCheck }
   | { readonly kind: "exact is quicker"; readonly times: SettingTimes }
-  /** Products with weights of 8 bits in integers, activations in 16 bits. */
+  /** Products with 8-bit weights in integers, activations in 16 bits. */
   | { readonly kind: "slices passed" | "slices failed"; readonly relativeError: number };
 
 /** While it trains. */
@@ -78,7 +78,7 @@ export type RunEvent =
     readonly path: string;
     readonly changed: readonly ChangedSetting[];
   }
-  /** The run begins, or goes on from `firstStep`, which is the last where nothing is left to do. */
+  /** The run begins, or resumes from `firstStep`, which is the last step if nothing is left to do. */
   | { readonly kind: "started"; readonly totalSteps: number; readonly firstStep: number }
   | PrefixCacheEvent
   | { readonly kind: "step"; readonly step: number; readonly loss: number; readonly tokens: number }
@@ -109,11 +109,11 @@ export type PrefixCacheEvent =
   | { readonly kind: "prefix cache removed"; readonly path: string; readonly reason: string }
   | { readonly kind: "prefix cache failed"; readonly reason: string };
 
-/** A setting that a resumed run has otherwise than it began; `undefined` is not given. */
+/** A setting in which a resumed run differs from its start; `undefined` is not given. */
 export interface ChangedSetting {
   /** Key of the parameter. */
   readonly parameter: string;
-  /** Value of this run. */
+  /** Value in this run. */
   readonly now: unknown;
   /** Value that the run began with. */
   readonly before: unknown;
@@ -123,7 +123,7 @@ export interface ChangedSetting {
 export interface TestMetrics {
   /** Mean loss over the target tokens. */
   readonly loss: number;
-  /** Share of right answers, where the task has them. */
+  /** Share of right answers, if the task has them. */
   readonly accuracy?: number;
 }
 

@@ -1,4 +1,4 @@
-/** What a training run will take, known before its first step, and what it keeps so that it fits. */
+/** What memory a training run takes, known before its first step, and what it keeps so that it fits. */
 import { firstTokens, sliceBatch } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { type Message, RefusedError, worded } from "../errors.ts";
@@ -17,10 +17,10 @@ import { beyondFree, type MemoryBudget, memoryBudget, type MemoryThere } from ".
 import type { Predict, ReadyWeights } from "./memory_predictor.ts";
 import { type MemoryParts, type RunLoad, runLoad } from "./run_load.ts";
 
-/** Shortest length that a refusal looks at. */
+/** Shortest length that a refusal considers. */
 const SHORTEST = 16;
 
-/** What of a configuration decides what is kept. */
+/** The parameters that decide what is kept. */
 export type FitChoice = Pick<
   FineTuneConfig,
   | "resume"
@@ -42,14 +42,14 @@ export interface TrainingFit extends Fit {
   readonly atOnce: AtOnce;
   /** Whether weights are made ready for the calls. */
   readonly readyWeights: ReadyWeights;
-  /** Parts of a batch that are computed beside each other. */
+  /** Parts of a batch that are computed at the same time. */
   readonly shards: number;
 }
 
 /**
- * Predicts the run's peak, chooses what is kept and how many sequences run at once, and reports both.
+ * Predicts the run's peak memory, chooses what is kept and how many sequences run at once, and reports both.
  *
- * @throws {RefusedError} with the numbers, where nothing fits
+ * @throws {RefusedError} if nothing fits, with the numbers
  */
 export async function fitTraining(
   parts: MemoryParts,
@@ -85,7 +85,7 @@ export async function fitTraining(
   return { ...fit, atOnce: { tokens, packing }, shards };
 }
 
-/** The most that is kept: what was asked for, or as much as is worth its room. */
+/** The most that is kept: what was asked for, or as much as is worth its memory. */
 function keepBytesOf(
   { memoryBudget, gradCheckpoint, numeric }: FitChoice,
   weightBytes: number,
@@ -97,7 +97,7 @@ function keepBytesOf(
     : Number.MAX_SAFE_INTEGER;
 }
 
-/** The choice of the run that is resumed, where that fits still. */
+/** The choice of the resumed run, if that still fits. */
 function goOnAsBefore(
   chosen: ChosenMemory,
   { most, predict }: RunLoad,
@@ -112,9 +112,9 @@ function goOnAsBefore(
 }
 
 /**
- * With weights as calls need them, where they still fit: the numbers are the same. In `fast` that
- * saves less than activations that are kept do, and takes what those leave; so it does of sequences
- * whose every call has thousands of tokens to do for what it makes of a weight.
+ * Makes weights ready for the calls if they still fit: the numbers are the same. In `fast` this saves less
+ * time than kept activations do, so it gets the memory that those leave; the same holds for sequences whose
+ * every call has thousands of tokens to compute with what it makes of a weight.
  */
 function makeReady(
   fit: Fit,
@@ -150,7 +150,7 @@ function refusal(
   );
 }
 
-/** What a refusal advises. */
+/** The advice in a refusal. */
 function whatFits(predict: Predict, one: TokenBatch, budgetBytes: number): Message {
   let [, length] = one.inputIds.dims;
   let smallest = Infinity;

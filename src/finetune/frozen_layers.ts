@@ -7,7 +7,7 @@ import { rowsAtOnce } from "./choose_numeric.ts";
 import type { ChosenStep } from "./choose_step.ts";
 import type { FrozenLayers } from "./prefix_cache.ts";
 
-/** `undefined` where the lowest layer is trained. */
+/** `undefined` if the lowest layer is trained. */
 export async function frozenLayers(
   runner: Runner,
   chosen: ChosenStep,
@@ -17,7 +17,7 @@ export async function frozenLayers(
   const batch = rowsAtOnce(chosen, await data.batch(0, 0));
   if (step.planOf(batch, { passes: [] }).frozen === undefined) return undefined;
   const { dequantForm, integerForm, rotated, sliced } = forms;
-  // Value by value: an object's order depends on whether it was measured or read by a resume.
+  // Value by value: the order of an object's keys depends on whether it was measured or read by a resume.
   const identity = JSON.stringify([
     ...[baseDigest, runner.description, VERSION, dequantForm, integerForm, rotated, sliced],
   ]);

@@ -1,7 +1,7 @@
-/** Events that wait, so that what is said meanwhile comes before them. */
+/** Events that wait, so that others can be reported before them. */
 import type { FineTuneEvent, OnEvent } from "./events.ts";
 
-/** Holds events until `release()`, or until its disposal where an error comes first. */
+/** Holds events until `release()`, or until its disposal if an error comes first. */
 export class HeldEvents<E extends FineTuneEvent> implements Disposable {
   readonly #held: E[] = [];
 

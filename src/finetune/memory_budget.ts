@@ -1,17 +1,17 @@
-/** How much memory a training run may take, and what follows where that is more than there is. */
+/** How much memory a training run may take, and what follows if that is more than is free. */
 import { parseSize } from "../config/size.ts";
 import type { Message } from "../errors.ts";
 import { formatBytes } from "../format.ts";
 
-/** Share of what is free that a run may plan for: the prediction has an error of its own. */
+/** Share of the free memory that a run may plan for: the prediction has an error of its own. */
 const SHARE_OF_FREE = 0.9;
 
-/** What the machine and the control groups leave to this process, in bytes. */
+/** The memory that the machine and the control groups leave to this process, in bytes. */
 export interface MemoryThere {
-  /** What programs can still take without swapping; `undefined` where that is unknown. */
+  /** What programs can still take without swapping; `undefined` if that is unknown. */
   readonly freeBytes: number | undefined;
   readonly swapBytes: number;
-  /** What this process has already: it is its to use. */
+  /** What this process has already: the run may use it. */
   readonly ownBytes: number;
 }
 
@@ -26,8 +26,8 @@ export interface MemoryBudget {
 }
 
 /**
- * @param given what the configuration says; absent: a share of what is free, and swap where it must be
- * @throws {ParameterError} where `given` is no size
+ * @param given what the configuration says; absent: a share of what is free, and swap if needed
+ * @throws {ParameterError} if `given` is not a size
  */
 export function memoryBudget(given: string | undefined, there: MemoryThere): MemoryBudget {
   const { freeBytes, swapBytes, ownBytes } = there;
@@ -45,10 +45,10 @@ export function memoryBudget(given: string | undefined, there: MemoryThere): Mem
   return { bytes, mostBytes: bytes + swapBytes, source };
 }
 
-/** How a run takes more memory than is free: the system swaps, or may end it. */
+/** What happens when a run takes more memory than is free: the system swaps, or may end it. */
 export type BeyondFree = "swaps" | "may be ended";
 
-/** What a run does to the system that will take `needed` bytes; `undefined` where they are free. */
+/** What happens to a run that takes `needed` bytes; `undefined` if they are free. */
 export function beyondFree(needed: number, there: MemoryThere): BeyondFree | undefined {
   const { freeBytes = Infinity, swapBytes, ownBytes } = there;
   const beyond = needed - SHARE_OF_FREE * freeBytes - ownBytes;

@@ -32,35 +32,35 @@ import { prepare, type Prepared } from "../train/step_inputs.ts";
 import { UPDATE_RULES } from "../train/update_rules.ts";
 import type { FineTuneConfig } from "./config.ts";
 
-/** What of a configuration decides how much memory a run takes. */
+/** The parameters that decide how much memory a run takes. */
 export type PredictedChoice = Pick<
   FineTuneConfig,
   "train" | "numeric" | "optimizer" | "loadBest" | "gradAccumulationSteps" | "batchSize"
 >;
 
-/** A run as far as its memory goes. */
+/** What decides the memory of a run. */
 export interface PredictedRun {
   readonly options: PlannedModelOptions;
   readonly config: PredictedChoice;
   readonly weightBytes: number;
-  /** Bytes of the tokenizer's files; 0 where no text is read. */
+  /** Bytes of the tokenizer's files; 0 if no text is read. */
   readonly tokenizerBytes: number;
-  /** Batch shapes whose plans are there at once, as far as that is limited otherwise. */
+  /** Batch shapes whose plans are held at once, if something else limits their number. */
   readonly shapes: number;
-  /** A batch of every shape; what of it runs at once is as large as what of the largest does. */
+  /** A batch of every shape; as much of it runs at once as of the largest. */
   readonly batches?: readonly TokenBatch[];
-  /** The same of validation. */
+  /** The same for validation. */
   readonly evaluated?: readonly TokenBatch[];
-  /** Parts of a batch that are computed beside each other. */
+  /** Parts of a batch that are computed at the same time. */
   readonly shards: number;
 }
 
-/** As an arithmetic has it. */
+/** As in an arithmetic. */
 export type ReadyWeights = Arithmetic["readyWeights"];
 
 /**
  * @param readyWeights default false
- * @param longest tokens that sequences of other batches are cut to; default: they stay
+ * @param longest tokens that sequences of other batches are cut to; default: not cut
  */
 export type Predict = (
   batch: TokenBatch,
@@ -69,7 +69,7 @@ export type Predict = (
   longest?: number,
 ) => PredictedMemory;
 
-/** What predicts a run whose largest batch is given. */
+/** A predictor for a run whose largest batch is given. */
 export function memoryPredictor(run: PredictedRun): Predict {
   const predictor = new MemoryPredictor(run);
   return (batch, keepBytes, readyWeights = false, longest = Infinity) =>
@@ -100,7 +100,7 @@ class MemoryPredictor {
   }
 
   predict(batch: TokenBatch, kept: Kept): PredictedMemory {
-    // What decoding and the prediction before have left goes: nothing is known yet of what is free.
+    // Removes what decoding and the previous prediction have left: how much is free is not known yet.
     collectGarbage();
     const { options: { model, trainable }, config, evaluated, ...run } = this.#run;
     const arithmetic = changed(this.#gradients, { readyWeights: kept.readyWeights });
@@ -111,9 +111,9 @@ class MemoryPredictor {
       ...this.#otherBatches(batch, kept),
       parameterBytes: parameterBytes(model, trainable),
       moments: UPDATE_RULES[config.optimizer].slots.length,
-      // The one before it waits for its collection.
+      // The previous copy waits to be collected.
       copies: evaluated !== undefined && config.loadBest ? 2 : 0,
-      // Batches that are as long run in parts, too, or for one sequence alone.
+      // Batches of this length run in parts too, or one sequence at a time.
       accumulates: config.gradAccumulationSteps > 1 || config.batchSize > batch.inputIds.dims[0],
       weightBytes: run.weightBytes,
       comparedBytes: this.#comparedBytes,
@@ -123,7 +123,10 @@ class MemoryPredictor {
     });
   }
 
-  /** Of what a batch's parts run beside each other: spans each its own, others what the largest does. */
+  /**
+   * The plans of a batch's parts that run at the same time: each span has its own, other parts share the
+   * largest's.
+   */
   #plansOf(batch: TokenBatch, { keepBytes }: Kept, arithmetic: Arithmetic): TrainingPlan[] {
     const { options, shards } = this.#run;
     const { dropout } = options;
@@ -140,7 +143,7 @@ class MemoryPredictor {
     });
   }
 
-  /** Runs before the first step: the forward pass compared, and the gradient in floats, too. */
+  /** Runs before the first step: the comparison of the forward pass, and the gradient in floats as well. */
   #comparisons(batch: TokenBatch, kept: Kept, arithmetic: Arithmetic): PredictedStep[] {
     const forward = this.#scheduleOf(comparedPart(batch), "logits");
     if (this.#gradients.products.in === "floats") return [[forward]];
@@ -156,7 +159,7 @@ class MemoryPredictor {
     });
   }
 
-  /** Batches of other shapes, in the parts that run at once where this one does. */
+  /** Batches of other shapes, in the parts that run at once if this one does. */
   #otherBatches(batch: TokenBatch, { keepBytes, longest }: Kept) {
     const { options, shards, evaluated, batches } = this.#run;
     const { dropout } = options;
@@ -168,7 +171,7 @@ class MemoryPredictor {
         const most = sequencesAtOnce(tokens, tokensEach(other, packing));
         return cutBatch(other, partSize(other.inputIds.dims[0], most, shards));
       });
-    // Weights that are ready change little of what lies between calls.
+    // Weights that are made ready change little of what passes between calls.
     const arithmetic = changed(this.#gradients, { readyWeights: false });
     const settings = { ...options, keepBytes, shards };
     return {
@@ -192,7 +195,7 @@ function cached<T>(values: Map<string, T>, key: string, make: () => T): T {
   return found;
 }
 
-/** Places that attention looks at. */
+/** Positions that attention looks at. */
 function placesOf({ batch }: Prepared): number {
   const [sequences, length] = batch.inputIds.dims;
   return sequences * length;

@@ -13,7 +13,7 @@ export class MetricsFile implements Disposable {
   /**
    * Opens the file.
    *
-   * @param fromStep the step the run goes on from: lines of later steps are dropped, since they are
+   * @param fromStep the step that the run resumes from: lines of later steps are dropped, since they are
    *   about to be written again; 0 begins a new file
    * @throws {StorageError} naming the path
    */

@@ -1,21 +1,21 @@
-/** What a model's output "logits" scores: tokens, classes, or nothing yet. */
+/** What a model's output `logits` scores: tokens, classes, or nothing yet. */
 import { type LabelMap, labelsToTrain } from "../data/mod.ts";
 import { UsageError } from "../errors.ts";
 import type { Model } from "../graph/types.ts";
 
-/** Whether a model gives scores of classes or tokens already. */
+/** Whether a model already scores classes or tokens. */
 export function hasLogits(model: Model): boolean {
   return model.graph.outputs.some(({ name }) => name === "logits");
 }
 
 /**
- * Checks that a model can learn to go on with texts.
+ * Checks that a model can learn to continue texts.
  *
- * @throws {UsageError} where it scores whole texts, or nothing
+ * @throws {UsageError} if it scores whole texts, or nothing
  */
 export function checkScoresTokens({ graph: { outputs } }: Model, source: string): void {
   const logits = outputs.find(({ name }) => name === "logits");
-  // Where the graph does not state the shape, the comparison with the lowered graph finds out.
+  // If the graph does not state the shape, the comparison with the lowered graph finds out.
   const shape = logits?.type?.shape;
   const rank = shape?.length ?? 3;
   if (shape !== undefined && rank === 3 && shape[1] === 1) {
@@ -35,10 +35,10 @@ export function checkScoresTokens({ graph: { outputs } }: Model, source: string)
 }
 
 /**
- * Class names in the order of a model's own classes, or sorted where it gets a new head.
+ * Class names in the order of a model's own classes, or sorted if it gets a new head.
  *
- * @param ownNames `id2label` of the model's config.json, where it has one
- * @throws {UsageError} where an existing head does not know a class
+ * @param ownNames `id2label` of the model's config.json, if it has one
+ * @throws {UsageError} if an existing head does not know a class
  */
 export function labelsFor(
   model: Model,
@@ -72,7 +72,7 @@ export function labelsFor(
   );
 }
 
-/** Rows of a language model's embedding, by its logits; `undefined` where they do not tell. */
+/** Rows of a language model's embedding, judged by its logits; `undefined` if they do not tell. */
 export function vocabularyOf(model: Model): number | undefined {
   if (!hasLogits(model)) return undefined;
   const shape = model.graph.outputs.find(({ name }) => name === "logits")?.type?.shape;

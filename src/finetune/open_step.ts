@@ -29,7 +29,7 @@ export interface OpenedStep {
   readonly step: PlannedModel;
 }
 
-/** What is the same in every arithmetic. */
+/** Options that are the same in every arithmetic. */
 export function stepOptions(
   { learned: { data, adapted }, runner, config, own }: StepSource,
 ): PlannedModelOptions {
@@ -48,7 +48,7 @@ export function stepOptions(
 /**
  * Opens the model in an arithmetic.
  *
- * @throws {RefusedError} where memory does not suffice
+ * @throws {RefusedError} if memory does not suffice
  */
 export async function openStep(
   { base, learned: { data }, config, own }: StepSource,

@@ -1,4 +1,4 @@
-/** The parameters of a fine-tuning: what each takes, and the one place of their defaults. */
+/** The parameters of a fine-tuning: what each accepts, and the only place that defines their defaults. */
 import type { ParametersOf } from "../config/parameter.ts";
 import { DATA_PARAMETERS } from "../data/data_config.ts";
 import { RUNTIME_PARAMETERS } from "../runtime/runtime_parameters.ts";
@@ -70,5 +70,5 @@ export const FINE_TUNE_PARAMETERS = {
   ...RUNTIME_PARAMETERS,
 } as const satisfies ParametersOf<FineTuneConfig>;
 
-/** Epochs where neither `epochs` nor `iters` is given. */
+/** Epochs if neither `epochs` nor `iters` is given. */
 export const DEFAULT_EPOCHS = 3;

@@ -1,4 +1,4 @@
-/** When a run waits, as its configuration says. */
+/** When a run waits, according to its configuration. */
 import {
   allOpen,
   askedEvery,
@@ -9,12 +9,10 @@ import {
 } from "../train/pause.ts";
 import type { FineTunePauses } from "./config.ts";
 
-/** Least milliseconds between two looks at the sensors. */
+/** Least milliseconds between two readings of the sensors. */
 const LOOK_MS = 500;
 
-/**
- * @throws {ParameterError} for a window that is none, and a temperature where nothing measures it
- */
+/** @throws {ParameterError} for text that is not a window, and for a temperature if nothing measures it */
 export function pauseGate(
   { maxTemperature, minBattery, window }: FineTunePauses,
 ): Gate {

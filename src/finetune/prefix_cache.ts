@@ -1,4 +1,4 @@
-/** What frozen layers below the adapter compute, kept beside the adapter over the epochs. */
+/** What frozen layers below the adapter compute, kept beside the adapter across epochs. */
 import { join } from "@std/path";
 import { parseSize } from "../config/size.ts";
 import { StorageError } from "../errors.ts";
@@ -10,24 +10,23 @@ import type { BatchSource } from "../train/step.ts";
 import type { FineTuneConfig } from "./config.ts";
 import type { OnEvent, PrefixCacheEvent } from "./events.ts";
 
-/** Name of the file in the adapter's folder. It goes when the run ends, and stays for a resume. */
+/** Name of the file in the adapter's folder. It is removed when the run ends and stays for a resume. */
 const FILE = "prefix-cache";
-/** Share of the free disk that it may take. */
+/** Share of the free disk space that it may take. */
 const SHARE_OF_FREE = 0.5;
 
 /** Frozen layers below everything trained, whose results can be kept. */
 export interface FrozenLayers {
-  /** What decides their results beside the tokens. */
+  /** What decides their results besides the tokens. */
   readonly identity: string;
   /** Keeps results in a file from now on. */
   keepIn(file: ActivationFile): void;
 }
 
 /**
- * Opens the file that a run keeps results in; `undefined` where it would never read one, or cannot
- * keep any.
+ * Opens the file that a run keeps results in; `undefined` if it would never read one, or cannot keep any.
  *
- * @throws {ParameterError} for a size that is none
+ * @throws {ParameterError} for text that is not a size
  */
 export function openPrefixCache(
   frozen: FrozenLayers | undefined,
@@ -77,9 +76,9 @@ function open(
 }
 
 /**
- * A size, or 0 where nothing is to be kept.
+ * A size, or 0 if nothing is to be kept.
  *
- * @throws {ParameterError} for a size that is none
+ * @throws {ParameterError} for text that is not a size
  */
 export function prefixCacheBytes(size: string): number {
   return /^0+$/.test(size.trim()) ? 0 : parseSize(size, "prefixCache");
@@ -89,7 +88,7 @@ function removeOlder(path: string): void {
   try {
     if (exists(path)) Deno.removeSync(path);
   } catch {
-    // It takes room and does no other harm.
+    // It takes space and does no other harm.
   }
 }
 

@@ -19,11 +19,11 @@ import type { TrainingParts } from "./training_parts.ts";
 
 /** How a preparation is watched and stopped. */
 export interface PrepareOptions {
-  /** Parts of the run that the caller brings. */
+  /** Parts of the run that the caller supplies. */
   readonly own?: OwnParts;
   /** Called with what is found and chosen. */
   readonly onEvent?: OnEvent<PreparationEvent>;
-  /** Looked at between the steps of the preparation. */
+  /** Checked between the steps of the preparation. */
   readonly signal?: AbortSignal;
 }
 
@@ -31,7 +31,7 @@ export interface PrepareOptions {
  * Loads and checks all parts of a run.
  *
  * @throws {BadInputError | UsageError} for a model, data or an adapter that cannot be used
- * @throws {RefusedError} where the graph graft differentiates does not compute what the model does, or
+ * @throws {RefusedError} if the graph that graft differentiates does not compute what the model does, or
  * memory does not suffice
  */
 export async function prepareTraining(
@@ -68,7 +68,7 @@ function optimizerFor(
   return graphOptimizer(runner, step.parameters, rule, fit.shards);
 }
 
-/** What of the parts follows from data and step. */
+/** The parts that follow from data and step. */
 function partsOf({ data, tokenizerDigest }: DataAndAdapter, chosen: ChosenStep) {
   const { step, fit: { keepBytes, sequences, atOnce, shards }, forms, cut, baseDigest } = chosen;
   return {

@@ -1,4 +1,4 @@
-/** From what a program gives to a configuration that a training can begin with. */
+/** From a program's input to a configuration that training can start with. */
 import { wholeConfig } from "../config/given.ts";
 import { parseSize } from "../config/size.ts";
 import { ParameterError, UsageError } from "../errors.ts";
@@ -10,10 +10,10 @@ import { FINE_TUNE_PARAMETERS } from "./parameters.ts";
 import { prefixCacheBytes } from "./prefix_cache.ts";
 
 /**
- * Fills in the defaults and checks every value, by itself and beside the others.
+ * Fills in the defaults and checks every value, by itself and against the others.
  *
- * @throws {ParameterError} naming the parameter that is unknown, missing, of another type, out of
- * range, no choice, or in contradiction to another
+ * @throws {ParameterError} naming the parameter that is unknown, missing, of another type, out of range, not
+ * one of the choices, or in contradiction to another
  *
  * @example
  * ```ts
@@ -30,7 +30,7 @@ export function resolveConfig(input: FineTuneInput): FineTuneConfig {
 }
 
 /**
- * Refuses what neither model nor data would mend.
+ * Refuses what neither model nor data could remedy.
  *
  * @throws {ParameterError} naming the parameter
  */
@@ -58,7 +58,7 @@ export function checkConfig(config: FineTuneConfig): void {
   about("layers", config.layers, parseLayers);
 }
 
-/** Checks a value where there is one; what is wrong with it is an error of its parameter. */
+/** Checks a value if there is one; a failure becomes an error of its parameter. */
 function about<T>(parameter: string, value: T | undefined, check: (value: T) => unknown): void {
   if (value === undefined) return;
   try {

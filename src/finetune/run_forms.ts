@@ -1,4 +1,4 @@
-/** How a run's products are computed: as was measured when it began. */
+/** How a run's products are computed: as measured when it began. */
 import type { Model } from "../graph/types.ts";
 import { type TrainingForms, trainingForms } from "../kernels/training_forms.ts";
 import type { Runner } from "../runtime/runner.ts";
@@ -8,8 +8,9 @@ import type { FineTuneConfig } from "./config.ts";
 import type { OnEvent, PreparationEvent } from "./events.ts";
 
 /**
- * What was quickest here, or what a run that is gone on with was measured to, so that its numbers are
- * the same to the bit; but products that saturate on this processor, where the run began on another.
+ * What was quickest here, or for a resumed run what was measured when it began, so that its numbers are the
+ * same to the bit. If the run began on another processor and its products saturate on this one, they give
+ * way.
  */
 export async function runForms(
   { resume, adapterPath, threads, numeric }: Pick<

@@ -1,4 +1,4 @@
-/** The batches of a run as far as memory goes: which is largest, and what predicts its peak. */
+/** What decides the memory of a run's batches: which is largest, and what predicts its peak. */
 import { batchShapes } from "../data/largest_batch.ts";
 import { Batches } from "../data/mod.ts";
 import { type PackingRules, rowsOf } from "../data/packing.ts";
@@ -24,7 +24,7 @@ import {
   type ReadyWeights,
 } from "./memory_predictor.ts";
 
-/** What the prediction goes by. */
+/** What the prediction is based on. */
 export interface MemoryParts {
   readonly options: PlannedModelOptions;
   readonly data: {
@@ -32,24 +32,24 @@ export interface MemoryParts {
     readonly validation?: BatchSource<TokenBatch>;
   };
   readonly weightBytes: number;
-  /** Bytes of the tokenizer's files; 0 where no text is read. */
+  /** Bytes of the tokenizer's files; 0 if no text is read. */
   readonly tokenizerBytes: number;
-  /** Parts of a batch that are to be computed beside each other; absent: as many as usual. */
+  /** Parts of a batch to compute at the same time; absent: as many as usual. */
   readonly shards?: number;
 }
 
-/** What a run computes at the most. */
+/** The most that a run computes. */
 export interface RunLoad {
   readonly largest: TokenBatch;
   /** Tokens of its sequences. */
   readonly length: number;
-  /** Its sequences that run at once where memory does not matter. */
+  /** The number of its sequences that run at once if memory does not matter. */
   readonly most: number;
-  /** What a sequence of it counts among the tokens that run at once. */
+  /** What one of its sequences counts for among the tokens that run at once. */
   readonly each: number;
   readonly packing: PackingRules;
   readonly shards: number;
-  /** Predicts what so many of its sequences take at once. */
+  /** Predicts the memory for running this many of its sequences at once. */
   readonly predict: (
     sequences: number,
     keepBytes: number,
@@ -58,7 +58,7 @@ export interface RunLoad {
   readonly predictPart: Predict;
 }
 
-/** @param before parts beside each other of the run that is resumed */
+/** @param before parts that the resumed run computed at the same time */
 export async function runLoad(
   parts: MemoryParts,
   config:
@@ -94,7 +94,7 @@ export async function runLoad(
 /** @param most batches that are run; default all */
 async function shapesOf(data: BatchSource<TokenBatch>, { shards, together, packing }: {
   readonly shards: number;
-  /** Sequences that the model takes at once, where it takes no other number. */
+  /** Sequences that the model takes at once, if it takes no other number. */
   readonly together?: number;
   readonly packing: PackingRules;
 }, most?: number) {
@@ -114,7 +114,7 @@ async function shapesOf(data: BatchSource<TokenBatch>, { shards, together, packi
   return { largest: first(largest), shapes, samples: samples.map(first) };
 }
 
-/** Batches that a run looks at; unbounded where it counts epochs. */
+/** The number of batches that a run uses; unbounded if it counts epochs. */
 function microSteps(
   { iters = Infinity, gradAccumulationSteps }: Pick<
     FineTuneConfig,

@@ -1,4 +1,4 @@
-/** The training loop with what a run keeps on disk around it: configuration, metrics, checkpoints. */
+/** The training loop and what a run keeps on disk: configuration, metrics, checkpoints. */
 import { join } from "@std/path";
 import { kebab } from "../config/parameter.ts";
 import { makeDirectory } from "../system/durable_files.ts";
@@ -28,11 +28,11 @@ export interface LoopOptions {
 }
 
 /**
- * Trains from the first step, or the newest checkpoint, as the configuration asks.
+ * Trains from the first step or from the newest checkpoint, as the configuration asks.
  *
- * @throws {ParameterError} for a pause that this machine cannot decide
- * @throws {UsageError} where the checkpoint belongs to a run with other settings or data
- * @throws {StorageError} where something cannot be written
+ * @throws {ParameterError} for a pause that this machine cannot measure
+ * @throws {UsageError} if the checkpoint belongs to a run with other settings or data
+ * @throws {StorageError} if something cannot be written
  */
 export async function runLoop<B extends Batch>(
   parts: TrainingParts<B>,
@@ -120,7 +120,7 @@ function checkpointsFor(parts: TrainingParts, config: FineTuneConfig): Checkpoin
   return new CheckpointDirectory(directory, identityOf(parts, config), keepCheckpoints);
 }
 
-/** Parameters stand under the names of their flags, as in checkpoints since the first release. */
+/** Parameters are stored under the names of their flags, as in checkpoints since the first release. */
 function identityOf({ identity, model }: TrainingParts, config: FineTuneConfig): Identity {
   const parameters = model.parameters.map(({ name, dims }) => `${name}[${dims}]`).join(" ");
   const chosen = IDENTITY_PARAMETERS.map((key) => [
@@ -130,7 +130,7 @@ function identityOf({ identity, model }: TrainingParts, config: FineTuneConfig):
   return { ...identity, ...Object.fromEntries(chosen), parameters };
 }
 
-/** The checkpoint to go on from; with `overwrite` what an earlier run left goes. */
+/** The checkpoint to resume from; with `overwrite`, what an earlier run left is removed. */
 function findCheckpoint(
   checkpoints: CheckpointDirectory,
   config: FineTuneConfig,
@@ -146,7 +146,7 @@ function findCheckpoint(
   return undefined;
 }
 
-/** What a resume and a merge read of the run. */
+/** Writes what a resume and a merge read of the run. */
 function writeRunFiles({ memory }: TrainingParts, config: FineTuneConfig): void {
   makeDirectory(config.adapterPath);
   saveConfig(config);

@@ -15,20 +15,20 @@ import type { TrainingParts } from "./training_parts.ts";
 
 /** How a run is watched and stopped. */
 export interface RunOptions {
-  /** Ends the run in order after the batch in work: the adapter and a checkpoint are saved. */
+  /** Ends the run cleanly after the current batch: the adapter and a checkpoint are saved. */
   readonly signal?: AbortSignal;
   readonly onEvent?: OnEvent<RunEvent>;
 }
 
-/** What came of a fine-tuning. */
+/** The result of a fine-tuning. */
 export interface FineTuneResult {
   /** Folder of the adapter. */
   readonly adapterPath: string;
-  /** How training ended; absent where it was not asked for. */
+  /** How training ended; absent if it was not asked for. */
   readonly training?: TrainOutcome;
-  /** The adapter in graft's store, where the configuration names it. */
+  /** The adapter in graft's store, if the configuration names it. */
   readonly stored?: StoredAdapter;
-  /** Of the test data, where the configuration asks for it and training came to its end. */
+  /** The result on the test data, if the configuration asks for it and training came to its end. */
   readonly test?: TestMetrics;
 }
 
@@ -36,7 +36,7 @@ export interface FineTuneResult {
  * Runs a training to its end and saves the adapter.
  *
  * @throws {ParameterError} for parameters that contradict each other, what is on disk, or the data
- * @throws {StorageError} where something cannot be written
+ * @throws {StorageError} if something cannot be written
  */
 export async function runTraining<B extends Batch>(
   parts: TrainingParts<B>,
@@ -86,7 +86,7 @@ async function runTest<B extends Batch>(
   onEvent: OnEvent<RunEvent>,
   signal: AbortSignal | undefined,
 ): Promise<TestMetrics> {
-  const found = await validate(model, test!, -1, signal); // that it is there was checked
+  const found = await validate(model, test!, -1, signal); // its presence was checked
   if (found === undefined) throw signal!.reason;
   const metrics = { loss: found.loss, accuracy: found.accuracy };
   onEvent({ kind: "tested", metrics });

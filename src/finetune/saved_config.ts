@@ -20,7 +20,7 @@ export const checkpointsOf = ({ adapterPath }: Pick<FineTuneConfig, "adapterPath
 
 const valuesOf = (config: FineTuneConfig) => config as unknown as Record<string, unknown>;
 
-/** @throws {StorageError} where it cannot be written */
+/** @throws {StorageError} if it cannot be written */
 export function saveConfig(config: FineTuneConfig): void {
   replaceFile(
     join(config.adapterPath, CONFIG_FILE),
@@ -28,14 +28,14 @@ export function saveConfig(config: FineTuneConfig): void {
   );
 }
 
-/** A configuration under the keys of its file, as an adapter's card has it. */
+/** A configuration under the keys of its file, as in an adapter's card. */
 export const configValues = (config: FineTuneConfig): Record<string, unknown> =>
   fileValues(valuesOf(config), FINE_TUNE_PARAMETERS);
 
 /**
- * The file of the configuration that a run into this folder began with; `undefined` where it has none.
+ * The file of the configuration that a run into this folder began with; `undefined` if it has none.
  *
- * @throws {ParameterError} where there is no run to go on with
+ * @throws {ParameterError} if there is no run to resume
  */
 export function configFileOf(adapterPath: string): string | undefined {
   if (!hasCheckpoints(checkpointsOf({ adapterPath }))) throw nothingToResume(adapterPath);
@@ -44,12 +44,12 @@ export function configFileOf(adapterPath: string): string | undefined {
 }
 
 /**
- * The configuration that goes on with a run as it was begun.
+ * The configuration that resumes a run as it was begun.
  *
  * @param adapterPath the run's folder
- * @param changes parameters that the rest of the run has otherwise: steps, learning rate, reports
- * @throws {ParameterError} where there is no run to go on with
- * @throws {UsageError} where its configuration cannot be read, naming the file
+ * @param changes parameters that change for the rest of the run: steps, learning rate, reports
+ * @throws {ParameterError} if there is no run to resume
+ * @throws {UsageError} if its configuration cannot be read, naming the file
  */
 export function resumedConfig(
   adapterPath: string,
@@ -60,7 +60,7 @@ export function resumedConfig(
   return { ...saved, ...changes, adapterPath, resume: true } as FineTuneInput;
 }
 
-/** @throws {UsageError} where a key is unknown or a value does not fit, naming the file */
+/** @throws {UsageError} if a key is unknown or a value does not fit, naming the file */
 function readConfig(path: string): Record<string, unknown> {
   return parseConfig(readSmallText(path) ?? "", FINE_TUNE_PARAMETERS, path);
 }
@@ -74,7 +74,7 @@ export function nothingToResume(adapterPath: string): ParameterError {
   );
 }
 
-/** Parameters that steer what the steps to come do, and that a resume may change. */
+/** Parameters that steer only the steps to come, and that a resume may change. */
 const STEERING = [
   "learningRate",
   "lrSchedule",
@@ -87,7 +87,7 @@ const STEERING = [
   "iters",
 ] as const;
 
-/** What a resumed run does otherwise than it began. */
+/** The settings in which a resumed run differs from its start. */
 export function changedSettings(config: FineTuneConfig): readonly ChangedSetting[] {
   const path = join(config.adapterPath, CONFIG_FILE);
   if (!exists(path)) return [];

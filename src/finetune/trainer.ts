@@ -1,4 +1,4 @@
-/** Fine-tuning as a program uses it: a configuration in, an adapter out, events on the way. */
+/** Fine-tuning for programs: takes a configuration, writes an adapter and reports events on the way. */
 import type { TokenBatch } from "../data/targets.ts";
 import type { BatchSource } from "../train/step.ts";
 import { checkRuns } from "./check_runs.ts";
@@ -14,8 +14,9 @@ export interface FineTuneOptions {
   /** Called with what is found, chosen and done, as it happens. */
   readonly onEvent?: OnEvent<FineTuneEvent>;
   /**
-   * Ends it in order. While it trains, the batch in work is finished, the adapter and a checkpoint are
-   * saved, and the result says `interrupted`; at any other time the call rejects with the signal's reason.
+   * Ends the fine-tuning cleanly. During training, the current batch is finished, the adapter and a
+   * checkpoint are saved, and the result says `interrupted`; at any other time the call rejects with the
+   * signal's reason.
    */
   readonly signal?: AbortSignal;
 }
@@ -26,7 +27,7 @@ export class Trainer implements Disposable {
   readonly #onEvent: OnEvent<FineTuneEvent>;
 
   private constructor(
-    /** With every default filled in. */
+    /** The configuration, with every default filled in. */
     readonly config: FineTuneConfig,
     parts: TrainingParts<TokenBatch>,
     onEvent: OnEvent<FineTuneEvent>,
@@ -35,28 +36,27 @@ export class Trainer implements Disposable {
     this.#onEvent = onEvent;
   }
 
-  /** The training rows in batches; they go with the trainer. */
+  /** The training rows in batches; they are released with the trainer. */
   get data(): BatchSource<TokenBatch> {
     return this.#parts.data;
   }
 
-  /** The validation rows in batches, where there are any. */
+  /** The validation rows in batches, if there are any. */
   get validation(): BatchSource<TokenBatch> | undefined {
     return this.#parts.validation;
   }
 
-  /** The test rows in batches, where the configuration asks for them. */
+  /** The test rows in batches, if the configuration asks for them. */
   get test(): BatchSource<TokenBatch> | undefined {
     return this.#parts.test;
   }
 
   /**
-   * Loads and checks everything a run needs; nothing is written.
+   * Loads and checks everything that a run needs; writes nothing.
    *
    * @throws {ParameterError} for a configuration that cannot be used, naming the parameter
    * @throws {BadInputError | UsageError} for a model, data or an adapter that cannot be used
-   * @throws {RefusedError} where training would not compute what the model does, or memory does not
-   * suffice
+   * @throws {RefusedError} if training would not compute what the model does, or memory does not suffice
    */
   static async open(
     input: FineTuneInput,
@@ -69,13 +69,13 @@ export class Trainer implements Disposable {
   }
 
   /**
-   * Trains, saves the adapter in the folder `adapterPath`, and evaluates it on the test data where the
+   * Trains, saves the adapter in the folder `adapterPath`, and evaluates it on the test data if the
    * configuration says so.
    *
-   * @param options `test: false` leaves the evaluation on the test data out
-   * @throws {ParameterError} for parameters that need data which is not there
-   * @throws {UsageError} where the run to go on with had other settings or data
-   * @throws {StorageError} where something cannot be written
+   * @param options `test: false` skips the evaluation on the test data
+   * @throws {ParameterError} for parameters that need missing data
+   * @throws {UsageError} if the run to resume had other settings or data
+   * @throws {StorageError} if something cannot be written
    */
   run(
     { signal, test = this.config.test }: {
@@ -95,12 +95,11 @@ export class Trainer implements Disposable {
 /**
  * Fine-tunes a model on a data set and saves the adapter in `config.adapterPath`.
  *
- * @returns how training ended; a loss that diverges or a signal is no error
+ * @returns how training ended; a loss that diverges or a signal is not an error
  * @throws {ParameterError} for a configuration that cannot be used, naming the parameter
  * @throws {BadInputError | UsageError} for a model, data or an adapter that cannot be used
- * @throws {RefusedError} where training would not compute what the model does, or memory does not
- * suffice
- * @throws {StorageError} where something cannot be written
+ * @throws {RefusedError} if training would not compute what the model does, or memory does not suffice
+ * @throws {StorageError} if something cannot be written
  *
  * @example Trains the model that graft carries for three steps
  * ```ts

@@ -1,4 +1,4 @@
-/** The data of a training run: files found, split, encoded and put into batches. */
+/** The data of a training run: files found, split, encoded and batched. */
 import { columnsOf } from "../data/data_config.ts";
 import { encodeBatches, type ModelText, type RowOrder } from "../data/encode_batches.ts";
 import { findData } from "../data/io/data_folder.ts";
@@ -11,7 +11,7 @@ import type { BatchSource } from "../train/step.ts";
 import type { FineTuneConfig, FineTuneData } from "./config.ts";
 import type { DataPart, OnEvent, PreparationEvent } from "./events.ts";
 
-/** Batches to train on, to validate and to test, and what reading them holds open. */
+/** Batches for training, validation and test, and what stays open to read them. */
 export interface TrainingData extends Disposable {
   readonly task: Task;
   /** Class names in the order of their ids, for classification. */
@@ -23,7 +23,7 @@ export interface TrainingData extends Disposable {
   readonly identity: Readonly<Record<string, string>>;
 }
 
-/** What of a configuration decides the batches. */
+/** The parameters that decide the batches. */
 export type DataChoice =
   & FineTuneData
   & Pick<FineTuneConfig, "batchSize" | "seed" | "test">;
@@ -34,7 +34,7 @@ export type DataChoice =
  * @param labelsFor class names in the order of the ids that the model gives them, for the names that
  *   occur in the training data
  * @throws {BadInputError} naming file and line, for data that cannot be used
- * @throws {ParameterError} where there is no training data
+ * @throws {ParameterError} if there is no training data
  */
 export async function loadTrainingData(
   config: DataChoice,
@@ -85,7 +85,7 @@ function partsOf({ data }: DataChoice) {
   return { trainPath: train, validPath: valid, testPath: test };
 }
 
-/** Rows to train on and to validate on, where a share is held out. */
+/** Rows to train on and to validate on, if a share is held out. */
 function splitOf(train: Dataset, { validationSplit, seed }: DataChoice, path: string) {
   if (validationSplit === 0) return undefined;
   const groups = Float64Array.from({ length: train.count }, (_, i) => train.promptGroup(i));

@@ -1,4 +1,4 @@
-/** What a training is made of once model, data and device are known. */
+/** The parts of a training run, once model, data and device are known. */
 import type { ReferenceLosses } from "../eval/evaluate.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Identity } from "../train/checkpoint.ts";
@@ -15,16 +15,16 @@ export interface TrainingParts<B extends Batch = Batch> extends Disposable {
   readonly data: BatchSource<B>;
   readonly validation?: BatchSource<B>;
   readonly test?: BatchSource<B>;
-  /** The numeric setting in use, where it is not simply the one that the configuration says. */
+  /** The numeric setting in use, if it is not simply the configured one. */
   readonly numeric?: NumericChoice;
-  /** What is kept and computed at once, where that was chosen for this run. */
+  /** What is kept and computed at once, if that was chosen for this run. */
   readonly memory?: ChosenMemory;
-  /** What never changes in training and can be kept, where there is such. */
+  /** Frozen layers whose results can be kept, if there are any. */
   readonly frozen?: FrozenLayers;
-  /** What, besides parameters of the configuration, must be equal for a resume: digests of base and data. */
+  /** What must be equal for a resume besides parameters of the configuration: digests of base and data. */
   readonly identity: Identity;
   /** Writes the adapter with these parameters. */
   saveAdapter(directory: string, parameters: ReadonlyMap<string, Tensor>): void;
-  /** Writes beside it what the held-out data said of it; nothing where that is not known. */
+  /** Writes the losses on held-out data beside it; nothing if they are not known. */
   saveEvaluation?(directory: string, found: ReferenceLosses | undefined): Promise<void>;
 }
