@@ -27,7 +27,7 @@ export type AdapterChoice = FineTuneAdapter & Pick<FineTuneConfig, "model" | "se
  * Adds a new adapter, fully trained modules and, for classification without an output `logits`, a head.
  *
  * @param labels class names, if whole texts are classified
- * @throws {UsageError} if a module cannot be trained in full, or no head can be added
+ * @throws {UsageError} if a module cannot be trained in full or no head can be added
  */
 export function addAdapter(
   model: Model,

@@ -13,7 +13,7 @@ import type { OnEvent, PreparationEvent } from "./events.ts";
  * @param model the model with the adapter
  * @returns which sequences the model runs together
  * @throws {RefusedError} if the logits differ beyond what the graph's own rounding explains
- * @throws {BadInputError} if the user's graph computes no numbers
+ * @throws {BadInputError} if the user's graph computes NaN or infinities
  */
 export async function checkForward(
   runner: Runner,
