@@ -9,8 +9,8 @@ import { EncoderModel } from "../serve/encoder_model.ts";
 import type { BatchSource } from "../train/step.ts";
 
 /**
- * Accuracy of a base encoder that was not trained: a held-out text gets the class whose training
- * texts have the nearest mean embedding.
+ * Accuracy of an untrained base encoder: a held-out text gets the class whose training texts have the nearest
+ * mean embedding.
  *
  * @returns share of correct answers on `heldOut`
  */

@@ -1,4 +1,4 @@
-/** Evaluates a model on held-out data: a call with paths and settings. */
+/** Evaluates a model on held-out data, given paths and settings. */
 import { type Given, wholeConfig } from "../config/given.ts";
 import type { ParametersOf } from "../config/parameter.ts";
 import { DATA_PARAMETERS, type DataConfig } from "../data/data_config.ts";
@@ -14,19 +14,19 @@ import { evaluatorFor } from "./evaluator.ts";
 import { openChosen } from "./open_chosen.ts";
 import type { Watch } from "./watch.ts";
 
-/** What is evaluated, on what. */
+/** What is evaluated, and on which data. */
 export interface EvaluateConfig extends DataConfig, RuntimeOptions {
   /** Folder of an ONNX model, its `.onnx` file, the name of a pulled model, or `default`. */
   readonly model: string;
   /** Folder or name of an adapter to evaluate on the model without merging it; default none. */
   readonly adapterPath?: string;
-  /** A data folder, whose test part (else valid, else train) counts, one file, or `quickstart`. */
+  /** A data folder, of which the test part (else valid, else train) is used, one file, or `quickstart`. */
   readonly data: string;
-  /** Rows of a batch, at least 1; rows of like length go together; default 8. */
+  /** Rows per batch, at least 1; rows of similar length go together; default 8. */
   readonly batchSize: number;
 }
 
-/** What an {@linkcode EvaluateConfig} takes. */
+/** The parameters of an {@linkcode EvaluateConfig}. */
 export const EVALUATE_PARAMETERS = {
   ...DATA_PARAMETERS,
   ...RUNTIME_PARAMETERS,
@@ -36,7 +36,7 @@ export const EVALUATE_PARAMETERS = {
   batchSize: { kind: "integer", default: 8, min: 1 },
 } as const satisfies ParametersOf<EvaluateConfig>;
 
-/** An {@linkcode EvaluateConfig} as a program writes it: what is absent takes its default. */
+/** An {@linkcode EvaluateConfig} as a program writes it: absent parameters take their defaults. */
 export type EvaluateInput = Given<EvaluateConfig, "model" | "data">;
 
 /** What an evaluation reports while it runs. */
@@ -47,18 +47,18 @@ export type EvaluateEvent =
     readonly kind: "encoded";
     /** The file. */
     readonly path: string;
-    /** Whether rows have a class each, and no target tokens to count. */
+    /** Whether each row has a class, and there are no target tokens to count. */
     readonly classes: boolean;
     readonly report: PrepareReport;
   }
   /** A batch begins. */
   | { readonly kind: "batch"; readonly batch: number; readonly batches: number };
 
-/** What an evaluation found. */
+/** The result of an evaluation. */
 export interface Evaluation extends EvaluationResult {
-  /** The file that was evaluated on. */
+  /** The file with the evaluated data. */
   readonly dataPath: string;
-  /** What was measured: a language model or a classifier. */
+  /** What the model is: a language model or a classifier. */
   readonly task: Task;
 }
 
@@ -67,10 +67,10 @@ export interface Evaluation extends EvaluationResult {
  *
  * @returns mean loss in nats per target token or row; perplexity, or accuracy and macro F1 from 0 to 1
  * @throws {ParameterError} for a setting that is unknown, missing or out of range
- * @throws {BadInputError} naming file and line, for a model, adapter or data that cannot be used, and
- *   where the loss is not finite
- * @throws {UsageError} where the model gives no scores, or does not tell the order of its classes
- * @throws {RuntimeFailure} where ONNX Runtime is missing or failed
+ * @throws {BadInputError} naming file and line, for a model, adapter or data that cannot be used, and if the
+ *   loss is not finite
+ * @throws {UsageError} if the model gives no scores, or the order of its classes is unknown
+ * @throws {RuntimeFailure} if ONNX Runtime is missing or failed
  *
  * @example
  * ```ts

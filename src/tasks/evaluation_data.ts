@@ -1,4 +1,4 @@
-/** The data of an evaluation: the part of a data set held out the most, as batches. */
+/** The data of an evaluation: the most held-out part of a data set, in batches. */
 import {
   type Batches,
   Dataset,
@@ -17,15 +17,15 @@ import { columnsOf, type DataConfig } from "../data/data_config.ts";
 import { encodeBatches } from "../data/encode_batches.ts";
 import { textInputsOf } from "../model/text_inputs.ts";
 
-/** Batches to evaluate on, and what reading them holds open. */
+/** Batches to evaluate on, and what stays open to read them. */
 export interface EvaluationData extends Disposable {
-  /** The file that is evaluated on. */
+  /** The file with the evaluated data. */
   readonly path: string;
   readonly task: Task;
   readonly batches: Batches;
 }
 
-/** The test part of a data set, else the validation part, else what there is. */
+/** The test part of a data set, else the validation part, else the training part. */
 function heldOutPath(data: string): string {
   const { test, valid, train } = findData(data);
   // A data set that is found has at least one part.
@@ -37,7 +37,7 @@ function heldOutPath(data: string): string {
  *
  * @param onEncoded called with the file, what was encoded of it, and whether its rows have classes
  * @throws {BadInputError} naming file and line, for data that cannot be used
- * @throws {UsageError} where the model gives no scores, or the order of classes is not known
+ * @throws {UsageError} if the model gives no scores, or the order of its classes is unknown
  */
 export async function loadEvaluationData(
   opened: OpenedModel,
@@ -77,11 +77,11 @@ export async function loadEvaluationData(
 }
 
 /**
- * Class names in the order of a model's scores, where its files name none: numbers count as ids;
- * other names are taken in order when there is one for each class.
+ * Class names in the order of a model's scores, if its files name none: numbers count as ids; other names are
+ * taken in order if there is one for each class.
  *
- * @param classes scores of the model, where its graph states the number
- * @throws {UsageError} where the names do not tell the order
+ * @param classes number of the model's scores, if its graph states it
+ * @throws {UsageError} if the names do not tell the order
  */
 export function evaluationLabels(
   found: ReadonlySet<string>,

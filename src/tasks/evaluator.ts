@@ -7,7 +7,7 @@ import type { Runner } from "../runtime/runner.ts";
 import { evaluatorInFloats } from "../train/evaluate_in_floats.ts";
 import { passControlHere } from "../train/left_out_passes.ts";
 
-/** The evaluator of a task, its products in the form that is quickest on this device. */
+/** The evaluator of a task, with products in the form that is quickest on this device. */
 export async function evaluatorFor(
   runner: Runner,
   threads: number | undefined,

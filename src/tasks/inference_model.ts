@@ -1,4 +1,4 @@
-/** A model ready to answer: generated text, classes or vectors, with everything that takes open. */
+/** A model ready to answer with generated text, classes or vectors, and everything that this keeps open. */
 import { type Given, wholeConfig } from "../config/given.ts";
 import type { ParametersOf } from "../config/parameter.ts";
 import type { Message as ChatMessage } from "../data/mod.ts";
@@ -34,7 +34,7 @@ export interface InferenceConfig extends RuntimeOptions {
   readonly ctxSize?: number;
 }
 
-/** What an {@linkcode InferenceConfig} takes. */
+/** The parameters of an {@linkcode InferenceConfig}. */
 export const INFERENCE_PARAMETERS = {
   ...RUNTIME_PARAMETERS,
   model: { kind: "text", required: true },
@@ -42,23 +42,23 @@ export const INFERENCE_PARAMETERS = {
   ctxSize: { kind: "integer", min: 1 },
 } as const satisfies ParametersOf<InferenceConfig>;
 
-/** An {@linkcode InferenceConfig} as a program writes it: what is absent takes its default. */
+/** An {@linkcode InferenceConfig} as a program writes it: absent parameters take their defaults. */
 export type InferenceInput = Given<InferenceConfig, "model">;
 
 /** What opening a model reports. */
 export type InferenceEvent = RuntimeNote | AdapterNote;
 
-/** What a caller brings to an opened model. */
+/** What a caller supplies to an opened model. */
 export interface InferenceSurroundings {
   /** Called with each event as it comes. */
   readonly onEvent?: (event: InferenceEvent) => void;
-  /** Used instead of one that the configuration asks for; stays the caller's. */
+  /** Used instead of the configured runner; the caller owns it. */
   readonly runner?: Runner;
 }
 
 /** A text's classes, likeliest first. */
 export interface Classification {
-  /** Each with its probability, 0 to 1. */
+  /** Each class with its probability, 0 to 1. */
   readonly classes: readonly ScoredClass[];
   /** Whether the end of the text was left out, since the model takes no more tokens. */
   readonly truncated: boolean;
@@ -76,7 +76,7 @@ export interface Embedding {
 export interface AnswerOptions extends TextOptions, TurnOptions {}
 
 /**
- * A model that answers. What a method needs is compiled at its first call; dispose of it in the end.
+ * A model that answers. What a method needs is compiled at its first call; dispose of the model when done.
  *
  * @example
  * ```ts
@@ -94,7 +94,7 @@ export class InferenceModel implements Disposable {
   #generator: Promise<TextGenerator> | undefined;
   #classifier: Promise<EncoderModel> | undefined;
   #embedder: Promise<EncoderModel> | undefined;
-  /** Tokens of prompt and answer together, or of a text; absent where the model's files state none. */
+  /** Tokens of prompt and answer together, or of a text; absent if the model's files state none. */
   readonly contextSize?: number;
 
   private constructor(
@@ -115,7 +115,7 @@ export class InferenceModel implements Disposable {
    * @throws {ParameterError} for a setting that is unknown, out of range, or more than the model takes
    * @throws {UsageError} for execution providers that make no sense
    * @throws {BadInputError} for a model or adapter that is missing or not what it should be
-   * @throws {RuntimeFailure} where ONNX Runtime is missing or cannot be used so
+   * @throws {RuntimeFailure} if ONNX Runtime is missing or cannot be used like this
    */
   static async open(
     input: InferenceInput,
@@ -137,15 +137,15 @@ export class InferenceModel implements Disposable {
     return this.#opened.kind;
   }
 
-  /** Whether a chat can be put into the model's own form. */
+  /** Whether the model has a chat template. */
   get hasTemplate(): boolean {
     return this.#opened.text.hasTemplate;
   }
 
   /**
-   * Compiles now what a method needs, instead of at its first call.
+   * Compiles what a method needs now, instead of at its first call.
    *
-   * @throws {RuntimeFailure | BadInputError} where ONNX Runtime does not take the graph
+   * @throws {RuntimeFailure | BadInputError} if ONNX Runtime does not take the graph
    */
   async prepare(method: "generate" | "classify" | "embed"): Promise<void> {
     if (method === "generate") await this.#generate();
@@ -154,11 +154,12 @@ export class InferenceModel implements Disposable {
   }
 
   /**
-   * Answers a prompt: as a user's turn where the model has a chat template, else by going on from it.
+   * Answers a prompt: as a user's turn if the model has a chat template, else by continuing it.
    *
    * @param onText called with each piece as it is generated
-   * @throws {ParameterError} for a system message where no template takes it
-   * @throws {UsageError} for a prompt without tokens or too long, and sampling options out of range
+   * @throws {ParameterError} for a system message if no template takes it
+   * @throws {UsageError} for a prompt that is too long or has no tokens, and for sampling options out of
+   * range
    */
   async answer(
     prompt: string,
@@ -174,10 +175,11 @@ export class InferenceModel implements Disposable {
   }
 
   /**
-   * Goes on from a text as it stands.
+   * Continues a text as it is.
    *
    * @param onText called with each piece as it is generated
-   * @throws {UsageError} for a prompt without tokens or too long, and sampling options out of range
+   * @throws {UsageError} for a prompt that is too long or has no tokens, and for sampling options out of
+   * range
    */
   async complete(
     prompt: string,
@@ -188,11 +190,11 @@ export class InferenceModel implements Disposable {
   }
 
   /**
-   * Answers the last message of a chat; what the model has read of it before is not read again.
+   * Answers the last message of a chat; what the model has already read of the chat is not read again.
    *
    * @param onText called with each piece as it is generated
-   * @throws {BadInputError} where the template refuses the messages
-   * @throws {UsageError} where there is no template, or no room left in the context
+   * @throws {BadInputError} if the template refuses the messages
+   * @throws {UsageError} if there is no template, or no room left in the context
    */
   async chat(
     messages: readonly ChatMessage[],
@@ -205,8 +207,8 @@ export class InferenceModel implements Disposable {
   /**
    * Classifies a text.
    *
-   * @param count classes to give, at least 1; default all
-   * @throws {BadInputError} where the model has no output `logits`
+   * @param count number of classes to return, at least 1; default all
+   * @throws {BadInputError} if the model has no output `logits`
    */
   async classify(text: string, count = Infinity): Promise<Classification> {
     const encoder = await this.#classify();
@@ -218,7 +220,7 @@ export class InferenceModel implements Disposable {
   /**
    * Embeds a text: the mean over its tokens' states, or the model's own sentence embedding.
    *
-   * @throws {BadInputError} where the model has neither
+   * @throws {BadInputError} if the model has neither
    */
   async embed(text: string): Promise<Embedding> {
     const encoder = await this.#embed();
@@ -227,7 +229,7 @@ export class InferenceModel implements Disposable {
     return { vector, truncated };
   }
 
-  /** Frees the model, what was compiled of it, and the runtime where it is its own. */
+  /** Frees the model, what was compiled of it, and the runtime if the model owns it. */
   [Symbol.dispose](): void {
     this.#resources[Symbol.dispose]();
   }

@@ -1,4 +1,4 @@
-/** Inspects a model on disk: a call with a path and settings, for programs and the command line. */
+/** Inspects a model on disk, given a path and settings, for programs and the command line. */
 import { dirname } from "@std/path";
 import { type Given, wholeConfig } from "../config/given.ts";
 import type { ParametersOf } from "../config/parameter.ts";
@@ -20,26 +20,26 @@ import { processor } from "../system/processor.ts";
 import { keepBudget } from "../train/keep_budget.ts";
 import { passControlHere } from "../train/left_out_passes.ts";
 
-/** What is inspected, and the training whose memory is predicted. */
+/** What is inspected, and the training run whose memory is predicted. */
 export interface InspectConfig {
   /** Folder of an ONNX model, its `.onnx` file, the name of a pulled model, or `default`. */
   readonly model: string;
   /** Rank of the adapter to count parameters for, at least 1; default 8. */
   readonly rank: number;
-  /** Modules of that adapter; default `q`, `v`, or `all-linear` where the model has no such. */
+  /** Modules of that adapter; default `q`, `v`, or `all-linear` if the model has no such modules. */
   readonly targetModules?: readonly string[];
-  /** Rows of a batch of the training to predict, at least 1; default 4. */
+  /** Rows per batch of the training run to predict, at least 1; default 4. */
   readonly batchSize: number;
   /**
-   * Tokens of a row of the training to predict, at least 1; default 256, or as many as the model takes.
+   * Tokens per row of the training run to predict, at least 1; default 256, or as many as the model takes.
    */
   readonly maxSeqLength?: number;
 }
 
-/** Tokens of a row where none are named and the model takes as many. */
+/** Tokens per row if the configuration gives none and the model takes this many. */
 export const INSPECTED_LENGTH = 256;
 
-/** What an {@linkcode InspectConfig} takes. */
+/** The parameters of an {@linkcode InspectConfig}. */
 export const INSPECT_PARAMETERS = {
   model: { kind: "text", required: true },
   rank: { kind: "integer", default: 8, min: 1 },
@@ -48,17 +48,17 @@ export const INSPECT_PARAMETERS = {
   maxSeqLength: { kind: "integer", min: 1 },
 } as const satisfies ParametersOf<InspectConfig>;
 
-/** An {@linkcode InspectConfig} as a program writes it: what is absent takes its default. */
+/** An {@linkcode InspectConfig} as a program writes it: absent parameters take their defaults. */
 export type InspectInput = Given<InspectConfig, "model">;
 
-/** What {@linkcode inspect} found. */
+/** The result of {@linkcode inspect}. */
 export interface InspectedModel extends Inspection {
   /** Operators that graft cannot train through. */
   readonly unsupported: readonly string[];
 }
 
 /**
- * Tells what a model is made of, what can be adapted in it, and the memory that training takes.
+ * Reports what a model is made of, what can be adapted in it, and the memory that training takes.
  *
  * @throws {ParameterError} for a setting that is unknown or out of range
  * @throws {UsageError} for targets that the model does not have
@@ -85,7 +85,7 @@ export function inspect(input: InspectInput): InspectedModel {
  *
  * @throws {ParameterError} for a setting that is unknown or out of range
  * @throws {UsageError} for targets that the model does not have
- * @throws {BadInputError} for a model that is missing, is not what it should be, or cannot be trained so
+ * @throws {BadInputError} for a model that is missing, is not what it should be, or cannot be trained
  *
  * @example
  * ```ts
@@ -122,7 +122,7 @@ function openToInspect(input: InspectInput) {
   return { model, options, [Symbol.dispose]: () => loaded[Symbol.dispose]() };
 }
 
-/** Operators of a model, the most frequent first, that no rule of `src/ops` covers. */
+/** Operators of a model, most frequent first, that no rule of `src/ops` covers. */
 function unsupportedOf({ graph }: Model, operators: readonly string[]): readonly string[] {
   const missing = new Set(
     graph.nodes.filter((node) => findRule(node) === undefined).map(operatorName),

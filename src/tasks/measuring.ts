@@ -14,26 +14,26 @@ import { scaleTuner } from "./scale_tuner.ts";
 
 /** How thoroughly a merge is measured, and with what. */
 export interface MeasuringConfig {
-  /** Data to steer and measure with; default: what the adapter was trained on. */
+  /** Data to calibrate and measure with; default: what the adapter was trained on. */
   readonly data?: string;
   /**
-   * Share of the adapter's gain on held-out data to aim at, at most 1; default 0.995. What keeps less
+   * Share of the adapter's gain on held-out data to aim at, at most 1; default 0.995. A merge that keeps less
    * than 0.9 is refused.
    */
   readonly minGainKept: number;
   /** Held-out batches to evaluate on, at least 1, or -1 for all; default 25. */
   readonly valBatches: number;
-  /** Training tokens whose activations steer compensated rounding, at least 1; default 4096. */
+  /** Training tokens whose activations guide compensated rounding, at least 1; default 4096. */
   readonly calibrationTokens: number;
-  /** Updates of the scales in a round of tuning, of at most 3 rounds; 0 tunes none; default 12. */
+  /** Updates of the scales per round of tuning, of at most 3 rounds; 0 tunes none; default 12. */
   readonly tuneSteps: number;
-  /** Seconds after which no other way is tried, once there is one to write; 0 for no limit, the default. */
+  /** Seconds after which no other method is tried, once one result can be written; default 0: no limit. */
   readonly timeBudget: number;
   /** Whether the merged model is timed against the base; default true. */
   readonly latency: boolean;
 }
 
-/** What a {@linkcode MeasuringConfig} takes. */
+/** The parameters of a {@linkcode MeasuringConfig}. */
 export const MEASURING_PARAMETERS = {
   data: { kind: "text" },
   minGainKept: { kind: "number", default: MIN_GAIN_KEPT, max: 1 },
@@ -44,7 +44,7 @@ export const MEASURING_PARAMETERS = {
   latency: { kind: "boolean", default: true },
 } as const satisfies ParametersOf<MeasuringConfig>;
 
-/** The parts of a request that are about measuring, and what they hold open. */
+/** The parts of a request that concern measuring, and what they keep open. */
 export interface Measuring extends Disposable {
   readonly request: Pick<
     MergeRequest,
@@ -52,17 +52,19 @@ export interface Measuring extends Disposable {
   >;
 }
 
-/** What a merge knows of an adapter's training. */
+/** What a merge knows about an adapter's training. */
 export interface MeasuredAdapter {
   readonly card: AdapterCard | undefined;
-  /** Where the losses that its training found may be; absent where they are not those of the merge. */
+  /**
+   * Folder that may hold the losses that training found; absent if they are not comparable with the merge's.
+   */
   readonly folder?: string;
 }
 
 /**
  * Opens the data and what measures and tunes with it; without data nothing is measured.
  *
- * @param adapter whose data is used where none is named
+ * @param adapter whose data is used if none is named
  * @throws {ParameterError | UsageError | BadInputError} for data that the configuration names and that
  *   cannot be used
  */

@@ -1,4 +1,4 @@
-/** Merges adapters into a model on disk, measured: a call with paths and settings. */
+/** Merges adapters into a model on disk and measures the result, given paths and settings. */
 import { type Given, wholeConfig } from "../config/given.ts";
 import type { ParametersOf } from "../config/parameter.ts";
 import { ParameterError } from "../errors.ts";
@@ -21,7 +21,7 @@ import { MEASURING_PARAMETERS, type MeasuringConfig, openMeasuring } from "./mea
 import type { MergeDataEvent } from "./merge_data.ts";
 import type { Watch } from "./watch.ts";
 
-/** What is merged into what, how, and how it is measured. */
+/** What is merged, into which base, how, and how the result is measured. */
 export interface MergeConfig extends MeasuringConfig, RuntimeOptions {
   /** The base: folder of an ONNX model, its `.onnx` file, the name of a pulled model, or `default`. */
   readonly model: string;
@@ -32,18 +32,20 @@ export interface MergeConfig extends MeasuringConfig, RuntimeOptions {
   /** Folder to write; default `merged`. */
   readonly savePath: string;
   /**
-   * How to round. `auto`, the default, tries one way after another until enough of the gain is kept;
-   * `tuned` puts the change into the scales and trains these, codes as they are; `float` stores all
-   * linear layers as floats.
+   * How to round. `auto`, the default, tries one method after another until enough of the gain is kept;
+   * `tuned` puts the change into the scales and trains them while the codes stay as they are; `float` stores
+   * all linear layers as floats.
    */
   readonly method: "auto" | "nearest" | "compensated" | "tuned" | "8bit" | "float";
-  /** Whether adapted matrices may move to 8 bits where their own keep too little; default false. */
+  /** Whether adapted matrices may move to 8 bits if their own form keeps too little; default false. */
   readonly allowLarger: boolean;
-  /** Whether `savePath` is replaced, and the best way written though it keeps too little; default false. */
+  /**
+   * Whether to replace `savePath`, and to write the best result even if it keeps too little; default false.
+   */
   readonly force: boolean;
 }
 
-/** What a {@linkcode MergeConfig} takes, weights besides. */
+/** The parameters of a {@linkcode MergeConfig}, except weights. */
 export const MERGE_PARAMETERS = {
   ...MEASURING_PARAMETERS,
   ...RUNTIME_PARAMETERS,
@@ -59,7 +61,7 @@ export const MERGE_PARAMETERS = {
   force: { kind: "boolean", default: false },
 } as const satisfies ParametersOf<Omit<MergeConfig, "adapterWeights">>;
 
-/** A {@linkcode MergeConfig} as a program writes it: what is absent takes its default. */
+/** A {@linkcode MergeConfig} as a program writes it: absent parameters take their defaults. */
 export type MergeInput = Given<MergeConfig, "model">;
 
 /** What a merge reports while it runs. */
@@ -67,24 +69,24 @@ export type MergeEvent =
   | RuntimeNote
   | MergeDataEvent
   | AdapterNote
-  /** What was found on the way: losses, ways of merging that do not work out; a sentence. */
+  /** A finding on the way: losses, or methods that do not work out; a sentence. */
   | { readonly kind: "finding"; readonly text: string }
-  /** Of several adapters the data of this one alone is measured on. */
+  /** Of several adapters, only the data of this one is measured on. */
   | { readonly kind: "data of one"; readonly adapter: string }
   /** A matrix, batch or run is done. */
   | { readonly kind: "progress"; readonly report: MergeReport };
 
 /**
- * Merges adapters into a model's own weights, measures what that keeps of their gain on held-out data,
- * and writes the best way, its certificate beside it in `certificate.json`.
+ * Merges adapters into a model's own weights, measures how much of their gain on held-out data that keeps,
+ * and writes the best result with its certificate in `certificate.json`.
  *
  * @returns what was measured, and what was chosen
  * @throws {ParameterError} for a setting that is unknown, missing, out of range, or needs data
- * @throws {UsageError} where the folder exists or is what the merge is made from
- * @throws {BadInputError} for a model, adapter or data that cannot be used, and adapters of another base
- * @throws {RefusedError} where no way keeps enough, or nothing would change
+ * @throws {UsageError} if the folder exists or is what the merge is made from
+ * @throws {BadInputError} for a model, adapter or data that cannot be used, and for adapters of another base
+ * @throws {RefusedError} if no method keeps enough, or nothing would change
  * @throws {StorageError} naming what could not be written
- * @throws {RuntimeFailure} where ONNX Runtime is missing, or cannot run what a method makes
+ * @throws {RuntimeFailure} if ONNX Runtime is missing, or cannot run what a method makes
  *
  * @example
  * ```ts
@@ -110,7 +112,7 @@ export async function merge(
   const config = wholeConfig<Omit<MergeConfig, "adapterWeights">>(MERGE_PARAMETERS, input);
   const { savePath, force, data } = config;
   const path = findModelFile(config.model);
-  // Before any work: `force` must not take away what the merge is made from.
+  // Before any work: `force` must not remove what the merge is made from.
   checkNotBase(savePath, path);
   for (const adapter of config.adapterPath) {
     checkSpares(savePath, adapter, `the adapter ${adapter}`);

@@ -1,4 +1,4 @@
-/** The data a merge is steered and judged by: the adapter's own, unless another is named. */
+/** The data that a merge is calibrated and judged by: the adapter's own, unless another is named. */
 import { findData } from "../data/io/data_folder.ts";
 import { GuardedText } from "../data/mod.ts";
 import { BadInputError, type GraftError, UsageError } from "../errors.ts";
@@ -23,20 +23,20 @@ import { parseConfig } from "../config/file.ts";
 import { wholeConfig } from "../config/given.ts";
 import { textInputsOf } from "../model/text_inputs.ts";
 
-/** Which data a merge takes, and how much of it. */
+/** Which data a merge uses, and how much of it. */
 export interface MergeDataChoice {
   /** Data to use instead of what the adapter was trained on. */
   readonly data?: string;
   /** Held-out batches to evaluate on; negative for all. */
   readonly valBatches: number;
-  /** Training tokens whose activations steer the rounding. */
+  /** Training tokens whose activations guide the rounding. */
   readonly calibrationTokens: number;
 }
 
-/** Merge data and what it holds open. */
+/** The data of a merge and what stays open to read it. */
 export interface OpenMergeData extends Disposable {
   readonly data: MergeData;
-  /** The training data in the batches that it was trained in. */
+  /** The training data in the same batches as in training. */
   readonly training: BatchSource<TokenBatch>;
 }
 
@@ -49,13 +49,13 @@ export type MergeDataEvent =
   | { readonly kind: "data unreadable"; readonly error: GraftError }
   /** There is no held-out data: the training data stands in for it. */
   | { readonly kind: "no held-out data" }
-  /** Of the held-out data some batches are measured only. */
+  /** Only some batches of the held-out data are measured. */
   | { readonly kind: "some batches"; readonly measured: number; readonly batches: number };
 
 /**
  * Loads the data that the adapter's settings (or `data`) name.
  *
- * @returns `undefined`, and an event, where there is none: a merge goes without, unmeasured
+ * @returns `undefined`, after an event, if there is none: the merge is then not measured
  * @throws {BadInputError | UsageError} for data that `data` names and that cannot be used
  */
 export async function loadMergeData(
@@ -80,7 +80,7 @@ export async function loadMergeData(
   }
 }
 
-/** The settings of the training run, with the data that is named. */
+/** The settings of the training run, with the chosen data. */
 function settingsOf(
   { data }: MergeDataChoice,
   modelFile: string,
@@ -96,7 +96,7 @@ function settingsOf(
   return wholeConfig<FineTuneConfig>(FINE_TUNE_PARAMETERS, given);
 }
 
-/** Whether a data folder has held-out rows in a test part alone. */
+/** Whether a data folder has held-out rows only in a test part. */
 function hasTestOnly(path: unknown): boolean {
   if (typeof path !== "string") return false;
   const { valid, test } = findData(withCarried(path));

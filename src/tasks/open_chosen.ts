@@ -1,9 +1,9 @@
-/** The model that a configuration names, with the adapter that it names. */
+/** Opens the model that a configuration names, with the adapter that it names. */
 import type { AdapterNote } from "../model/adapter_note.ts";
 import { openAdapted, type OpenedModel, openModel } from "../model/open_model.ts";
 
 /**
- * Opens a model, with an adapter in its graph, unmerged, where one is named.
+ * Opens a model, with an adapter injected into its graph, not merged, if one is named.
  *
  * @throws {BadInputError} for a file that is missing or not what it should be, naming it, and for an
  *   adapter that is unsound, of another base, or does not fit

@@ -1,4 +1,4 @@
-/** Pulls models and adapters: from a hub, or from a folder or an archive of this machine. */
+/** Pulls models and adapters from a hub, or from a folder or an archive on this machine. */
 import { wholeConfig } from "../config/given.ts";
 import { UsageError } from "../errors.ts";
 import { parseModelName } from "../hub/names.ts";
@@ -8,20 +8,19 @@ import { type PulledFromHub, pullFromHub, type PullHubEvent } from "./pull_hub.t
 import { type PulledLocally, pullLocal } from "./pull_local.ts";
 import type { Watch } from "./watch.ts";
 
-/** What was pulled, by where it came from. */
+/** What was pulled, by its source. */
 export type PullResult = PulledFromHub | PulledLocally;
 
 /**
- * Gets a model or an adapter under a name that everything which opens models takes. Nothing appears
- * before all of it is there and verified; what a failure or the signal leaves, the next call goes on
- * with.
+ * Gets a model or an adapter under a name that every function that opens models accepts. Nothing appears
+ * before all of it is there and verified; the next call continues from what a failure or the signal leaves.
  *
- * `HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN` and `HF_HUB_OFFLINE` count as for huggingface_hub.
+ * `HF_ENDPOINT`, `HF_HOME`, `HF_TOKEN` and `HF_HUB_OFFLINE` work as in huggingface_hub.
  *
- * @throws {UsageError} for a name that cannot be one or is taken, or a parameter of another source
- * @throws {BadInputError} for what holds neither a model nor an adapter, or is not what it should be
- * @throws {HubError | AccessError} for what the hub says
- * @throws {StorageError} where it does not fit or cannot be written, naming the path
+ * @throws {UsageError} for a name that is invalid or taken, or a parameter of another source
+ * @throws {BadInputError} for a source that holds neither a model nor an adapter, or is not what it should be
+ * @throws {HubError | AccessError} if the hub answers with an error
+ * @throws {StorageError} if it does not fit or cannot be written, naming the path
  * @throws the signal's reason
  *
  * @example

@@ -4,11 +4,11 @@ import type { ParametersOf } from "../config/parameter.ts";
 
 /** What is pulled. */
 export interface PullConfig {
-  /** Name of a hub's model (`org/name`), or a folder or tar archive of this machine. */
+  /** Name of a model on the hub (`org/name`), or a folder or tar archive on this machine. */
   readonly source: string;
   /** Branch, tag or commit of the hub's model; default `main`. */
   readonly revision?: string;
-  /** Which ONNX model of several, as `int8`, `q4` or its path; default: the best for the CPU. */
+  /** Which of several ONNX models, such as `int8`, `q4` or a path; default: the best for the CPU. */
   readonly variant?: string;
   /** Patterns of files to get instead of what a model needs. */
   readonly include?: readonly string[];
@@ -16,11 +16,11 @@ export interface PullConfig {
   readonly exclude?: readonly string[];
   /** Folder for plain files, instead of Hugging Face's shared cache. */
   readonly localDir?: string;
-  /** Name for what comes from a folder or an archive; default: theirs. */
+  /** Name for what comes from a folder or an archive; default: the source's own name. */
   readonly name?: string;
 }
 
-/** What a {@linkcode PullConfig} takes. */
+/** The parameters of a {@linkcode PullConfig}. */
 export const PULL_PARAMETERS = {
   source: { kind: "text", required: true },
   revision: { kind: "text" },

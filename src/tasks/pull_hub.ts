@@ -1,4 +1,4 @@
-/** Pulls from a hub, or finds what was pulled where the hub may not be asked. */
+/** Pulls from a hub, or finds what was pulled before if the hub may not be asked. */
 import { HubError, ParameterError } from "../errors.ts";
 import type { RepositoryFile } from "../hub/api.ts";
 import { RepositoryFolder } from "../hub/cache.ts";
@@ -14,7 +14,7 @@ import type { Watch } from "./watch.ts";
 
 /** What a pull from a hub reports while it runs. */
 export type PullHubEvent =
-  /** What is to come, before anything is gotten. */
+  /** What is to come, before anything is downloaded. */
   | { readonly kind: "plan"; readonly repository: string; readonly plan: PullPlan }
   /** Bytes of a file that are there. */
   | { readonly kind: "bytes"; readonly file: RepositoryFile; readonly done: number }
@@ -22,10 +22,10 @@ export type PullHubEvent =
   | { readonly kind: "file"; readonly file: RepositoryFile }
   /** Another process is getting the same file. */
   | { readonly kind: "waiting"; readonly file: RepositoryFile }
-  /** A request failed and is made again; a sentence. */
+  /** A request failed and is repeated; a sentence. */
   | { readonly kind: "retry"; readonly text: string };
 
-/** What was pulled of a hub. */
+/** What was pulled from a hub. */
 export type PulledFromHub =
   | (Pulled & {
     readonly from: "hub";
@@ -33,23 +33,23 @@ export type PulledFromHub =
     readonly name: string;
     readonly revision: string;
   })
-  /** The hub was not asked, since `HF_HUB_OFFLINE` is set: it was there before. */
+  /** The hub was not asked, since `HF_HUB_OFFLINE` is set: the repository was there before. */
   | {
     readonly from: "cache";
     readonly name: string;
     readonly revision: string;
     readonly commit: string;
     readonly folder: string;
-    /** Name of the ONNX model that is taken of several; absent for an adapter. */
+    /** Name of the ONNX model that is chosen from several; absent for an adapter. */
     readonly variant?: string;
   };
 
 /**
- * Gets a repository of a hub.
+ * Gets a repository from a hub.
  *
  * @throws {ParameterError} for a parameter of another source
- * @throws {HubError | AccessError | BadInputError | UsageError} for what the hub says or gives
- * @throws {StorageError} where it does not fit or cannot be written, naming the path
+ * @throws {HubError | AccessError | BadInputError | UsageError} for what the hub answers
+ * @throws {StorageError} if it does not fit or cannot be written, naming the path
  */
 export async function pullFromHub(
   { repository, ...name }: ModelName,
@@ -88,7 +88,7 @@ export async function pullFromHub(
   return { from: "hub", name: repository, revision, ...pulled };
 }
 
-/** Without the network, what is there must do. */
+/** Finds what is already there: without the network it must do. */
 function findOffline(
   repository: string,
   revision: string,

@@ -1,4 +1,4 @@
-/** Takes what is on this machine already: a folder or a tar archive. */
+/** Takes what is already on this machine: a folder or a tar archive. */
 import { basename, join, resolve } from "@std/path";
 import { BadInputError, ParameterError, StorageError } from "../errors.ts";
 import { checkAdapterName, type StoredAdapter } from "../hub/adapter_store.ts";
@@ -20,7 +20,7 @@ import type { PullConfig } from "./pull_config.ts";
 export type PulledLocally =
   | {
     readonly from: "here";
-    /** The name that it is known by now. */
+    /** The name that it has from now on. */
     readonly name: string;
     readonly commit: string;
     readonly folder: string;
@@ -30,19 +30,19 @@ export type PulledLocally =
     readonly files: number;
     readonly sizeBytes: number;
   }
-  /** An adapter, which graft's store has now. */
+  /** An adapter, which is now in graft's store. */
   | { readonly from: "adapter"; readonly name: string; readonly adapter: StoredAdapter };
 
-/** Parameters that only a hub knows. */
+/** Parameters that apply to a hub only. */
 const HUB_ONLY = ["revision", "variant", "include", "exclude", "localDir"] as const;
 
 /**
  * Takes a folder or an archive into the cache, or an adapter into the store.
  *
  * @throws {ParameterError} for a parameter of a hub
- * @throws {UsageError} for a name that cannot be one, or is taken
- * @throws {BadInputError} for what holds neither a model nor an adapter, or what is refused
- * @throws {StorageError} where it does not fit or cannot be written
+ * @throws {UsageError} for a name that is invalid or taken
+ * @throws {BadInputError} for a source that holds neither a model nor an adapter, or that is refused
+ * @throws {StorageError} if it does not fit or cannot be written
  */
 export async function pullLocal(
   config: PullConfig,
@@ -61,7 +61,7 @@ export async function pullLocal(
   const cache = hubCache();
   makeDirectory(cache);
   clearUnpacked(cache);
-  // On the cache's disk, so that what is unpacked is moved there.
+  // On the cache's disk, so that what is unpacked can be moved there.
   const unpacked = makeUnpacked(cache);
   using _claim = claimDirectory(unpacked);
   using _unpacked = { [Symbol.dispose]: () => remove(unpacked) };
@@ -69,7 +69,7 @@ export async function pullLocal(
   return await take(rootOf(unpacked), source, name, true, signal);
 }
 
-/** Begins the names of folders that archives are unpacked to. */
+/** Prefix of the names of folders that archives are unpacked to. */
 const UNPACKED = ".unpacked-";
 
 function makeUnpacked(cache: string): string {
@@ -82,7 +82,7 @@ function makeUnpacked(cache: string): string {
   }
 }
 
-/** Removes what killed processes have left; what a running one unpacks is claimed. */
+/** Removes what killed processes have left; folders of running ones are claimed. */
 function clearUnpacked(cache: string): void {
   for (const { name } of Deno.readDirSync(cache)) {
     if (!name.startsWith(UNPACKED)) continue;
@@ -95,7 +95,7 @@ function remove(path: string): void {
   try {
     Deno.removeSync(path, { recursive: true });
   } catch {
-    // what went wrong before matters more; the next archive's turn clears it
+    // the earlier error matters more; the next archive clears this
   }
 }
 
@@ -140,7 +140,7 @@ async function take(
     }
     throw new BadInputError(`${source} has no .onnx file and no adapter_config.json`);
   }
-  // What cannot be loaded is said now, and not when it is used.
+  // What cannot be loaded is reported now, not when it is used.
   for (const { path } of variants) loadOnnx(join(folder, path))[Symbol.dispose]();
   const { commit, folder: place } = await importModel(hubCache(), name, folder, files, {
     move,

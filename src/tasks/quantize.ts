@@ -1,4 +1,4 @@
-/** Quantises a model: a call with paths and settings, for programs and the command line. */
+/** Quantises a model, given paths and settings, for programs and the command line. */
 import type { ParametersOf } from "../config/parameter.ts";
 import { type Given, wholeConfig } from "../config/given.ts";
 import { ParameterError } from "../errors.ts";
@@ -25,8 +25,8 @@ export interface QuantizeConfig extends RuntimeOptions {
   /** Inputs that share a scale, for 4 bits: a power of two from 16 to 256; default 32. */
   readonly blockSize: number;
   /**
-   * `MatMulNBits`' own setting, 0 to 4: 4 computes with int8 activations, faster and less exact;
-   * default: exact.
+   * The setting of `MatMulNBits`, 0 to 4: 4 computes with int8 activations, faster and less exactly; default:
+   * exact.
    */
   readonly accuracyLevel?: number;
   /**
@@ -36,13 +36,13 @@ export interface QuantizeConfig extends RuntimeOptions {
   readonly useQdq: boolean;
   /** Weights of fewer elements stay floats; default 4096. */
   readonly minElements: number;
-  /** Whether the head that makes the logits is quantised, too; default false. */
+  /** Whether the head that makes the logits is quantised too; default false. */
   readonly head: boolean;
   /** Whether an existing model folder at `savePath` is replaced; default false. */
   readonly force: boolean;
 }
 
-/** What a {@linkcode QuantizeConfig} takes. */
+/** The parameters of a {@linkcode QuantizeConfig}. */
 export const QUANTIZE_PARAMETERS = {
   ...RUNTIME_PARAMETERS,
   model: { kind: "text", required: true },
@@ -59,7 +59,7 @@ export const QUANTIZE_PARAMETERS = {
 /** What a quantisation reports while it runs. */
 export type QuantizeEvent =
   | RuntimeNote
-  /** A weight is done, with how many of how many. */
+  /** A weight is done: how many so far, and of how many. */
   | {
     readonly kind: "weight";
     readonly report: QuantizeReport;
@@ -67,18 +67,18 @@ export type QuantizeEvent =
     readonly total: number;
   };
 
-/** A {@linkcode QuantizeConfig} as a program writes it: what is absent takes its default. */
+/** A {@linkcode QuantizeConfig} as a program writes it: absent parameters take their defaults. */
 export type QuantizeInput = Given<QuantizeConfig, "model">;
 
 /**
- * Writes a copy of a model whose linear layers have quantised weights, and compares outputs.
+ * Writes a copy of a model with the weights of its linear layers quantised, and compares the outputs.
  *
  * @returns errors of each weight and of the outputs on random tokens, sizes in bytes
  * @throws {ParameterError} for a setting that is unknown, out of range or contradicts another
- * @throws {UsageError} where nothing in the model can be quantised, or the folder exists
+ * @throws {UsageError} if nothing in the model can be quantised, or the folder exists
  * @throws {BadInputError} for a model that is missing or not what it should be
  * @throws {StorageError} naming what could not be written
- * @throws {RuntimeFailure} where ONNX Runtime is missing or does not take the result
+ * @throws {RuntimeFailure} if ONNX Runtime is missing or does not take the result
  *
  * @example
  * ```ts
@@ -120,7 +120,7 @@ export async function quantize(
   });
 }
 
-/** @throws {ParameterError} for settings of other bits, and block sizes that no kernel has */
+/** @throws {ParameterError} for settings of another number of bits, and block sizes that no kernel has */
 function checkedBits({ bits, blockSize, useQdq, accuracyLevel }: QuantizeConfig): 4 | 8 {
   if (bits !== 4 && bits !== 8) {
     throw new ParameterError(

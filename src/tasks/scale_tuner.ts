@@ -1,4 +1,4 @@
-/** How a merge tunes scales: on the data that the adapter was trained on, as that was trained. */
+/** How a merge tunes scales: on the data that the adapter was trained on, batched in the same way. */
 import { trainingForms } from "../kernels/training_forms.ts";
 import { randomFor, type Task } from "../data/mod.ts";
 import { targetsOf, type TokenBatch } from "../data/targets.ts";
@@ -49,7 +49,7 @@ export function scaleTuner(
     try {
       return await tuneScales(runner, model, { ...how, teacher });
     } catch (error) {
-      // Not every head runs in chunks, which distillation needs.
+      // Distillation needs a head that runs in chunks, which not every head does.
       if (teacher === undefined || !(error instanceof UnsupportedError)) throw error;
       return await tuneScales(runner, model, how);
     }

@@ -1,9 +1,9 @@
-/** How a caller follows work that takes long, and ends it. */
+/** How a caller follows long work, and ends it. */
 
 /** Follows work by its events, and ends it. */
 export interface Watch<Event> {
   /** Called with each event as it comes. */
   readonly onEvent?: (event: Event) => void;
-  /** Ends the work at the next matrix, batch or file: its reason is thrown. */
+  /** Ends the work at the next matrix, batch or file; the call then throws the signal's reason. */
   readonly signal?: AbortSignal;
 }
