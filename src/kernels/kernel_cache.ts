@@ -1,4 +1,4 @@
-/** Measured kernels on disk: one file for a processor, its threads and a release of ONNX Runtime. */
+/** Measured kernels on disk: one file per processor, number of threads and release of ONNX Runtime. */
 import { dirname, join } from "@std/path";
 import { GraftError } from "../errors.ts";
 import type { Runner } from "../runtime/runner.ts";
@@ -14,7 +14,7 @@ import {
   parseKernelTable,
 } from "./kernel_table.ts";
 
-/** @param threads of the runner; all of the processor's where absent */
+/** @param threads threads of the runner; absent: all of the processor's */
 export function kernelSource(runner: Runner, threads: number | undefined): KernelSource {
   const { name, features, threads: all } = processor();
   return {
@@ -26,7 +26,7 @@ export function kernelSource(runner: Runner, threads: number | undefined): Kerne
   };
 }
 
-/** Where the figures of a source lie; `undefined` where there is no folder for caches. */
+/** Where the figures of a source are stored; `undefined` if there is no folder for caches. */
 export function kernelCachePath(source: KernelSource): string | undefined {
   const directory = cacheDirectory();
   if (directory === undefined) return undefined;
@@ -36,21 +36,21 @@ export function kernelCachePath(source: KernelSource): string | undefined {
   return join(directory, "kernels", `${name}.json`);
 }
 
-/** The figures measured before; `undefined` where there are none that can be used. */
+/** The figures that were measured before; `undefined` if there are none that can be used. */
 export function loadKernels(source: KernelSource): KernelTable | undefined {
   const path = kernelCachePath(source);
   if (path === undefined) return undefined;
   try {
     return parseKernelTable(readSmallText(path) ?? "", source);
   } catch {
-    return undefined; // a cache that cannot be read is one that is not there
+    return undefined; // a cache that cannot be read counts as absent
   }
 }
 
 /**
  * Keeps a table for later.
  *
- * @returns its path, or `undefined` where it could not be kept: nothing depends on a cache
+ * @returns its path, or `undefined` if it could not be kept: nothing depends on a cache
  */
 export function saveKernels(table: KernelTable): string | undefined {
   const path = kernelCachePath(table);

@@ -1,7 +1,7 @@
 /**
- * The ways in which a training step can multiply activations with a stored weight, each as a graph
- * of one product: y [tokens, rows] = x [tokens, columns] · wᵀ. Weights are graph inputs, as they are
- * in training, so that nothing is packed or folded before the first run.
+ * The ways in which a training step can multiply activations with a stored weight, each as a graph of one
+ * product: y [tokens, rows] = x [tokens, columns] · wᵀ. Weights are graph inputs, as in training, so that
+ * nothing is packed or folded before the first run.
  */
 import { int } from "../graph/attributes.ts";
 import type { DataType } from "../graph/dtype.ts";
@@ -39,9 +39,9 @@ export interface KernelForm {
   readonly name: string;
   /** One line for people. */
   readonly about: string;
-  /** Storage that the form reads; absent where the weights would be converted once, before training. */
+  /** Storage that the form reads; absent if the weights would be converted once, before training. */
   readonly storage?: "blocks" | "rows";
-  /** How its products in 8-bit integers are rounded; absent where it multiplies floats. */
+  /** How its products in 8-bit integers are rounded; absent if it multiplies floats. */
   readonly integers?: IntegerForm;
   readonly emit: Emit;
 }
@@ -84,7 +84,7 @@ function integerProduct(form: IntegerForm): Emit {
     ]);
 }
 
-/** As a training step in `exact` computes it, from float activations to the float result. */
+/** The product as a training step in `exact` computes it, from float activations to the float result. */
 function slicedProduct(form: IntegerForm): Emit {
   return (b, shape, tokens) =>
     emitQuantizedLinear(b, {
@@ -99,19 +99,19 @@ function slicedProduct(form: IntegerForm): Emit {
 const gemm = (b: GraphBuilder, x: string, weight: string) =>
   b.op("Gemm", [x, weight], { transB: int(1) });
 
-/** Name of the form that dequantises in a certain way. */
+/** Name of the form that dequantises in a given way. */
 export const dequantKernel = (form: DequantForm) => `dequantize_${form}`;
 
 /** Name of the form that multiplies slices of activations in a form of 8-bit integers. */
 export const slicedKernel = (form: IntegerForm) => `${form}_sliced`;
 
-/** What {@linkcode slicedKernel} forms stand in for. */
+/** The form that {@linkcode slicedKernel} forms replace. */
 export const FLOAT_ROWS = "dequantize_linear";
 
-/** What products in integers are ahead of, or not. */
+/** The form that products in integers are compared with. */
 export const FLOATS = "fp32_gemm";
 
-/** All forms; a shape has those of its storage. */
+/** All forms; a shape can use those of its storage. */
 export const KERNEL_FORMS: readonly KernelForm[] = [
   {
     name: FLOATS,

@@ -1,4 +1,4 @@
-/** Measured kernels as a table that can be kept, read back and asked. */
+/** Measured kernels as a table that can be kept, read back and queried. */
 import { DEQUANT_FORMS, type DequantForm } from "../ops/dequant_form.ts";
 import {
   INTEGER_FORMS,
@@ -16,7 +16,7 @@ import {
 import { median } from "../statistics.ts";
 import { quickestForm } from "./quickest_form.ts";
 
-/** Version of the table's text: another one is measured again. */
+/** Version of the table's text: tables of another version are measured again. */
 const FORMAT = 3;
 
 /** How long one product took. */
@@ -25,13 +25,13 @@ export interface KernelTiming extends StoredShape {
   readonly form: string;
   /** Rows of the activations. */
   readonly tokens: number;
-  /** Median of the runs; absent where the runtime does not have the kernel. */
+  /** Median of the runs; absent if the runtime does not have the kernel. */
   readonly milliseconds?: number;
   /** Whether sums of large integers come out wrong here (`runtime/saturates.ts`). */
   readonly saturates?: true;
 }
 
-/** What the figures hold for. */
+/** What the figures apply to. */
 export interface KernelSource {
   readonly processor: string;
   /** Digest of the processor's instruction sets. */
@@ -62,12 +62,12 @@ export function productName(
   return `${bits} bits${storage}, ${rows}x${columns}, ${tokens} tokens`;
 }
 
-/** The quickest way of dequantising blocks here; `undefined` where the table cannot tell. */
+/** The quickest way of dequantising blocks here; `undefined` if the table cannot tell. */
 export function dequantFormOf(table: KernelTable): DequantForm | undefined {
   return quickestOf(table, DEQUANT_FORMS, dequantKernel);
 }
 
-/** The quickest 8-bit products here that do not saturate; `undefined` where the table cannot tell. */
+/** The quickest 8-bit products here that do not saturate; `undefined` if the table cannot tell. */
 export function integerFormOf(table: KernelTable): IntegerForm | undefined {
   const is = (form: IntegerForm, what: (timing: KernelTiming) => boolean) =>
     table.timings.some((timing) => timing.form === form && what(timing));
@@ -75,14 +75,14 @@ export function integerFormOf(table: KernelTable): IntegerForm | undefined {
   const usable = rightForms(saturating).filter((form) =>
     is(form, ({ milliseconds }) => milliseconds !== undefined)
   );
-  // Unsigned weights are a copy of those that a file holds as int8: only where it must be.
+  // Unsigned weights are a copy of those that a file holds as int8: used only where they must be.
   const signed = usable.filter((form) => weightType(form) === "int8");
   return quickestOf(table, signed.length > 0 ? signed : usable, (form) => form);
 }
 
 /**
- * Whether products of 16-bit activations with 8-bit weights are quicker here than those of floats, in
- * the form of {@linkcode integerFormOf}; `undefined` where the table cannot tell.
+ * Whether products of 16-bit activations with 8-bit weights are quicker here than those of floats, in the
+ * form of {@linkcode integerFormOf}; `undefined` if the table cannot tell.
  */
 export function slicesAreQuicker(table: KernelTable): boolean | undefined {
   const form = integerFormOf(table);
@@ -93,8 +93,8 @@ export function slicesAreQuicker(table: KernelTable): boolean | undefined {
 }
 
 /**
- * Times that products in the form of {@linkcode integerFormOf} are quicker than those of floats;
- * `undefined` where the table cannot tell.
+ * How many times quicker products in the form of {@linkcode integerFormOf} are than those of floats;
+ * `undefined` if the table cannot tell.
  */
 export function integerLead(table: KernelTable): number | undefined {
   const integers = integerFormOf(table);
@@ -132,7 +132,7 @@ export function withTimings(
   return { ...table, measuredAt, timings: [...all.values()] };
 }
 
-/** A timing under the names that JSON has. */
+/** A timing under its JSON names. */
 export function timingJson(timing: KernelTiming) {
   const { form, rows, columns, bits, blockSize, tokens, milliseconds, saturates } = timing;
   return {
@@ -169,8 +169,8 @@ export function formatKernelTable(table: KernelTable): string {
 /**
  * Reads a table back.
  *
- * @returns `undefined` for a text that is none, or one of another processor, runtime, graft
- *   or format: a cache that cannot be used is measured again
+ * @returns `undefined` for a text that is not a table, or is one of another processor, runtime, graft or
+ *   format: a cache that cannot be used is measured again
  */
 export function parseKernelTable(text: string, source: KernelSource): KernelTable | undefined {
   let read;

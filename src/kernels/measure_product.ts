@@ -9,7 +9,7 @@ import { TimedGraph } from "./timed_graph.ts";
 
 /** How thoroughly a product is measured. */
 export interface Effort {
-  /** Rounds at least and at most, after one that is left out. */
+  /** The least and the most rounds, not counting the first, which is discarded. */
   readonly rounds: readonly [number, number];
   /** Milliseconds after which no further round begins. */
   readonly budgetMs: number;
@@ -18,10 +18,10 @@ export interface Effort {
 const THOROUGH: Effort = { rounds: [5, 50], budgetMs: 1000 };
 
 /**
- * Times forms of one product. They take turns, so that what else the machine does meets all of them.
+ * Times forms of one product. They take turns, so that other load on the machine affects all of them.
  *
  * @param forms default all that the shape has
- * @returns a timing a form, without a time where the runtime lacks the kernel
+ * @returns one timing per form, without a time if the runtime lacks the kernel
  */
 export async function measureProduct(
   runner: Runner,

@@ -1,10 +1,10 @@
-/** The different weight matrices of a model, as training meets them. */
+/** The distinct weight matrices of a model, as training uses them. */
 import type { Model } from "../graph/types.ts";
 import { findModules, type LinearModule } from "../lora/modules.ts";
 import { HEAD_CHUNK } from "../plan/head_chunks.ts";
 import type { StoredShape } from "./kernel_graphs.ts";
 
-/** Measured where no model is named: a small language model's, 4 bits in blocks of 32. */
+/** Measured if no model is named: the shapes of a small language model, 4 bits in blocks of 32. */
 export const DEFAULT_SHAPES: readonly StoredShape[] = [[576, 576], [1536, 576], [576, 1536]].map(
   ([rows, columns]) => ({ rows, columns, bits: 4, blockSize: 32 }),
 );

@@ -1,16 +1,16 @@
-/** Which of several ways of computing the same thing is quickest, by measurements. */
+/** Finds the quickest of several ways of computing the same thing, from measurements. */
 
-/** How long a way took. */
+/** How long one form took. */
 export interface FormTiming<Form extends string> {
   readonly form: Form;
-  /** What was computed, whatever the form: equal for timings that compare. */
+  /** What was computed, whatever the form: equal for timings that can be compared. */
   readonly product: string;
   readonly milliseconds: number;
 }
 
 /**
- * The form that is quickest over all products that every form was timed on; `undefined` where there
- * is none, as on a release that lacks a form's kernels.
+ * The form that is quickest over all products that every form was timed on; `undefined` if there is none, as
+ * on a release that lacks a form's kernels.
  */
 export function quickestForm<Form extends string>(
   forms: readonly Form[],

@@ -15,7 +15,7 @@ export class TimedGraph implements Disposable {
     readonly feeds: Readonly<Record<string, DeviceTensor>>,
   ) {}
 
-  /** @returns `undefined` where the runtime has no such kernel */
+  /** @returns `undefined` if the runtime has no such kernel */
   static async compile(runner: Runner, graph: Graph): Promise<TimedGraph | undefined> {
     const model = { irVersion: 10, opsets: TRAINING_OPSETS, graph, metadata: {} };
     try {
@@ -47,7 +47,7 @@ export class TimedGraph implements Disposable {
   }
 }
 
-/** Plausible contents: integers over their whole range, floats of usual size (never denormal). */
+/** Plausible contents: integers over their whole range, floats of usual magnitude (never denormal). */
 function contents({ type }: ValueInfo): Tensor {
   const { dtype, shape } = type!;
   const dims = shape as readonly number[];

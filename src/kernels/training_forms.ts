@@ -1,4 +1,7 @@
-/** How a training step computes what it can compute in several ways: as was quickest on this device. */
+/**
+ * How a training step computes what can be computed in several ways: in the way that was quickest on this
+ * device.
+ */
 import type { Model } from "../graph/types.ts";
 import { DEQUANT_FORMS, type DequantForm } from "../ops/dequant_form.ts";
 import { INTEGER_FORMS, type IntegerForm } from "../ops/internal/integer_form.ts";
@@ -17,31 +20,31 @@ import {
 } from "./kernel_table.ts";
 import { commonShape } from "./model_shapes.ts";
 
-/** What is absent was not measured, or could not be. */
+/** Absent fields were not measured, or could not be. */
 export interface TrainingForms {
   readonly dequantForm?: DequantForm;
   readonly integerForm?: IntegerForm;
-  /** Of a run whose gradient in `fast` is right only so: see `plan/arithmetic.ts`. */
+  /** Set for a run whose gradient in `fast` is right only with rotation: see `plan/arithmetic.ts`. */
   readonly rotated?: boolean;
-  /** Whether `exact` multiplies weights of 8 bits in integers: see `plan/arithmetic.ts`. */
+  /** Whether `exact` multiplies 8-bit weights in integers: see `plan/arithmetic.ts`. */
   readonly sliced?: boolean;
-  /** Times that a product in integers is quicker than one in floats. */
+  /** How many times quicker a product in integers is than one in floats. */
   readonly integerLead?: number;
-  /** Of a run that asked for `fast`: the setting whose whole steps were quicker. */
+  /** For a run that asked for `fast`: the setting whose whole steps were quicker. */
   readonly quicker?: Numeric;
 }
 
 /** Rows of the activations that a short measurement multiplies. */
 const TOKENS = 128;
 
-/** A fraction of a second: once for a device. */
+/** A fraction of a second, once per device. */
 const SHORT: Effort = { rounds: [3, 20], budgetMs: 200 };
 
 /**
- * The forms that were quickest on this device; what was never measured here is, shortly, on the shape
+ * The forms that were quickest on this device. What was never measured here is measured briefly, on the shape
  * that most of the model's weights have, and kept.
  *
- * @param numeric decides which products may run in integers: in `exact` those with weights of 8 bits
+ * @param numeric decides which products may run in integers: in `exact` those with 8-bit weights
  */
 export async function trainingForms(
   runner: Runner,
@@ -58,14 +61,14 @@ export async function trainingForms(
     ...DEQUANT_FORMS.map(dequantKernel),
     ...(numeric === "fast" || inRows ? INTEGER_FORMS : []),
     ...(numeric === "fast" ? [FLOATS] : []),
-    // Those of `exact`, which `fast` may go back to.
+    // Those of `exact`, which `fast` may fall back to.
     ...(inRows ? [FLOAT_ROWS, ...INTEGER_FORMS.map(slicedKernel)] : []),
   ];
   const forms = shape === undefined ? [] : formsFor(shape)
     .filter(({ name }) => kernels.includes(name) && !isMeasured(table, name));
   if (shape === undefined || forms.length === 0) return formsOf(table, inRows);
   const timings = await measureProduct(runner, shape, TOKENS, forms, SHORT);
-  // What another run has measured by now stays: runs of one device compute alike.
+  // What another run has measured meanwhile stays: all runs on a device then compute alike.
   const now = loadKernels(source) ?? table;
   const missing = timings.filter(({ form }) => !isMeasured(now, form));
   const measured = withTimings(now, missing, new Date().toISOString());
@@ -80,7 +83,7 @@ const formsOf = (table: KernelTable, inRows: boolean): TrainingForms => ({
   ...(inRows ? { sliced: slicesAreQuicker(table) } : {}),
 });
 
-/** Also where the runtime turned out to lack it. */
+/** True also if the runtime turned out to lack the kernel. */
 function isMeasured({ timings }: KernelTable, kernel: string): boolean {
   return timings.some(({ form }) => form === kernel);
 }
