@@ -27,7 +27,7 @@ export type PullResult = PulledFromHub | PulledLocally;
  * ```ts
  * import { pull } from "./pull.ts";
  *
- * // Of a hub it would be `{ source: "onnx-community/SmolLM2-135M-Instruct-ONNX", variant: "q4" }`.
+ * // From a hub it would be `{ source: "onnx-community/SmolLM2-135M-Instruct-ONNX", variant: "q4" }`.
  * const pulled = await pull({ source: "models/all-minilm-l6-v2-int8", name: "encoder" });
  * if (pulled.from === "here") console.log(pulled.folder, pulled.sizeBytes);
  * ```

@@ -1,4 +1,4 @@
-/** The blocks of queries that attention goes by. */
+/** The blocks of queries in which attention is computed. */
 import {
   areEqual,
   derived,
@@ -23,28 +23,30 @@ export interface Block {
   readonly last: Extent;
 }
 
-/** Queries a block of causal attention has at least, where blocks have to be cut out. */
+/** Least number of queries in a block of causal attention, if blocks have to be cut out. */
 const BLOCK_TOKENS = 64;
 
 /**
- * Queries a block has at least where each looks up the keys that it sees: fewer where more heads share
- * each key that is looked up.
+ * Least number of queries in a block whose queries each look up the keys that they see: fewer if more heads
+ * share each key that is looked up.
  *
- * @param group query heads of a key head
+ * @param group query heads per key head
  */
 export function packedBlockTokens(group: number): number {
   return Math.max(28, Math.min(BLOCK_TOKENS, Math.ceil(84 / group)));
 }
 
-/** Kernels of products take so many columns at a time. */
+/** Kernels of products take this many columns at a time. */
 const COLUMNS = 16;
 const aligned = (keys: number) => Math.round(keys / COLUMNS) * COLUMNS;
 /** Blocks that are enough for sequences of ordinary length. */
 const MOST_BLOCKS = 8;
-/** Queries that a block of a longer one has, so that its scores do not grow with the square of it. */
+/** Queries per block of a longer sequence, so that its scores do not grow with the square of its length. */
 const LONG_BLOCK_TOKENS = 192;
 
-/** In how many blocks causal attention of so many queries runs: a graph has so many of each node. */
+/**
+ * Number of blocks in which causal attention of `tokens` queries runs: a graph repeats its nodes for each.
+ */
 export function blockCount(tokens: Extent, least = BLOCK_TOKENS): number {
   const count = derived(`blocks of ${least} or more`, [tokens], (tokens) => {
     const most = Math.max(MOST_BLOCKS, Math.floor(tokens / LONG_BLOCK_TOKENS));
@@ -53,7 +55,7 @@ export function blockCount(tokens: Extent, least = BLOCK_TOKENS): number {
   return settled(count);
 }
 
-/** Queries that each of several blocks has, whatever {@linkcode aligned} makes of them. */
+/** Queries that each of several blocks has at least, however {@linkcode aligned} moves their ends. */
 const FEWEST = 2;
 
 /** Where blocks of the queries from `offset` on begin and end. */
@@ -74,7 +76,7 @@ function bordersOf(tokens: Extent, offset: Extent, keys: Extent, count: number):
 /**
  * Blocks of the queries from `offset` on, each with the keys that its queries can see.
  *
- * @param least queries of a block
+ * @param least least number of queries in a block
  */
 export function blocksOf(
   tokens: Extent,
@@ -94,7 +96,7 @@ export function blocksOf(
   });
 }
 
-/** The first key that some query sees. */
+/** The first key that a query sees. */
 function firstSeen(query: Extent, { window }: Causal): Extent {
   const first = window === undefined ? 0 : minus(query, window - 1);
   return isAtMost(first, 0) ? 0 : first;

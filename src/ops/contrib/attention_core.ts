@@ -1,10 +1,10 @@
 /**
  * Attention over heads in primitive operators; every fused attention operator lowers to this.
  *
- * Query heads that share a key head stand in one matrix, [tokens · group, size], so keys and values
- * are never repeated for grouped queries. Causal attention goes block of queries by block of queries,
- * each against the keys it can see: fewer products, fewer masked scores, and a fraction of the scores
- * in memory at a time. Tokens that all sequences begin with are attended to once.
+ * Query heads that share a key head are stored in one matrix, [tokens · group, size], so keys and values are
+ * never repeated for grouped queries. Causal attention is computed one block of queries after another, each
+ * against the keys that it can see: fewer products, fewer masked scores, and a fraction of the scores in
+ * memory at a time. Tokens that all sequences begin with are attended to once.
  */
 import type { AttentionForm, AttentionInputs } from "./attention_form.ts";
 import { int, ints } from "../../graph/attributes.ts";
@@ -33,7 +33,7 @@ export function attend(
   return emit === undefined ? attendByPositions(b, inputs, common) : emit(b, inputs);
 }
 
-/** How many of the tokens that all sequences begin with {@linkcode attend} attends to once. */
+/** Number of tokens of the common prefix that {@linkcode attend} attends to once. */
 export function sharedTokens(
   causal: Causal | undefined,
   batch: Extent,
@@ -45,7 +45,7 @@ export function sharedTokens(
   return areEqual(tokens, keys) && isAtMost(plus(common, 1), tokens) ? common : 0;
 }
 
-/** {@linkcode attend} over values that hold every place of a batch. */
+/** {@linkcode attend} over values that hold every position of a batch. */
 export function attendByPositions(
   b: GraphBuilder,
   inputs: AttentionInputs,
@@ -63,7 +63,7 @@ export function attendByPositions(
   return b.op("Concat", [begins, rest], { axis: int(1) });
 }
 
-/** Of one sequence the first tokens, that nothing after them is seen of. */
+/** The first tokens of one sequence, which see nothing after them. */
 function firstSequence(b: GraphBuilder, inputs: AttentionInputs, tokens: Extent): AttentionInputs {
   const [batch, length] = b.shape(inputs.key);
   const begin = (x: string) => partOf(b, x, [0, 1], [0, tokens]);
@@ -80,7 +80,7 @@ function firstSequence(b: GraphBuilder, inputs: AttentionInputs, tokens: Extent)
   };
 }
 
-/** Some sequences' tokens of [B, T, ...], each from one number to another, exclusive. */
+/** Tokens of some sequences in [B, T, ...]; each range excludes its end. */
 function partOf(
   b: GraphBuilder,
   x: string,
@@ -90,7 +90,7 @@ function partOf(
   return b.op("Slice", [x, b.int64s([first, from]), b.int64s([last, to]), b.int64s([0, 1])]);
 }
 
-/** {@linkcode attend} where `inputs.query` has the tokens from `offset` on, of all that there are keys of. */
+/** {@linkcode attend} if `inputs.query` has the tokens from `offset` on of all those that have keys. */
 function attendFrom(b: GraphBuilder, inputs: AttentionInputs, offset: Extent): string {
   const [batch, tokens, heads, size] = b.shape(inputs.query);
   const [, keys, keyHeads, valueSize] = b.shape(inputs.value);
@@ -140,7 +140,7 @@ export interface AttendedBlock {
   readonly key: string;
   /** [B, keyHeads, keys, valueSize] */
   readonly value: string;
-  /** Of {@linkcode blockMask}. */
+  /** The result of {@linkcode blockMask}. */
   readonly mask: string | undefined;
   /** The scores' shape, [B, keyHeads, queries, G, keys]. */
   readonly grid: readonly Extent[];

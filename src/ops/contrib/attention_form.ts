@@ -13,11 +13,11 @@ export interface AttentionInputs {
   readonly value: string;
   /** Multiplies the scores. */
   readonly scale: number;
-  /** Squashes scores to (-softcap, softcap) before the masks; 0 for none. */
+  /** Limits scores to (-softcap, softcap) before the masks; 0 for none. */
   readonly softcap?: number;
   /** Added to the scores, each broadcastable to [B, keyHeads, T, G, L]. */
   readonly masks: readonly string[];
-  /** Hides keys behind their query; absent where every query sees all keys. */
+  /** Hides keys behind their query; absent if every query sees all keys. */
   readonly causal?: Causal;
   /** One more score per head, [H], that takes probability and gives no value. */
   readonly sink?: string;
@@ -26,8 +26,8 @@ export interface AttentionInputs {
 /** How a graph's attention is lowered. */
 export interface AttentionForm {
   /**
-   * Tokens that all sequences begin with, of which causal attention makes the same in each: it attends
-   * to them once. Default: none.
+   * Number of tokens that all sequences begin with and for which causal attention gives the same in each: it
+   * attends to them once. Default: none.
    */
   readonly common?: Extent;
   /** Emits something else in the place of attention. */

@@ -1,4 +1,4 @@
-/** Additive masks over attention scores, in the order in which `attend` lays scores out. */
+/** Additive masks over attention scores, in the order in which `attend` stores scores. */
 import { ints } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { sizedTensor } from "../../graph/extents.ts";
@@ -9,16 +9,16 @@ import { castTo } from "../cast.ts";
 import { shared } from "./support.ts";
 
 /**
- * What masked scores get added. After the softmax's exponential such a score is exactly 0, however
- * far scores lie apart. A smaller number would be wrong where a masked score leads by as much; that
- * the exponential of this one is slow is mended where it is computed (`plan/computing.ts`).
+ * The number added to masked scores. After the softmax's exponential such a score is exactly 0, however far
+ * apart the scores are. A smaller number would be wrong if a masked score leads by as much. Its exponential
+ * is slow, which is remedied where it is computed (`plan/computing.ts`).
  */
 export const MASKED = -1e9;
 
 /**
  * The causal mask of a block, one constant for all layers.
  *
- * @returns [queries, 1, keys], 0 where visible; `undefined` where all is
+ * @returns [queries, 1, keys], 0 where visible; `undefined` if everything is
  */
 function causalBlock(b: GraphBuilder, { window }: Causal, block: Block): string | undefined {
   const { from, to, first, last } = block;

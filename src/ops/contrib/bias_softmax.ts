@@ -1,4 +1,4 @@
-/** com.microsoft.BiasSoftmax: softmax of scores and an added mask, over an axis and all behind it. */
+/** com.microsoft.BiasSoftmax: softmax of scores plus a mask, over an axis and all axes after it. */
 import { int, intAttribute } from "../../graph/attributes.ts";
 import { productOf } from "../../graph/extent_arithmetic.ts";
 import { MICROSOFT } from "../../graph/types.ts";

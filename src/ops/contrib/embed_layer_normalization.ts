@@ -37,7 +37,7 @@ function positionRows(b: GraphBuilder, table: string, ids: string | undefined, t
   return b.reshape(rows, [1, tokens, b.dims(table)[1]]);
 }
 
-/** How many tokens of each row the mask shows, [B] int32; zeros without a mask, as the kernel. */
+/** Number of tokens of each row that the mask shows, [B] int32; zeros without a mask, as in the kernel. */
 function maskIndex(b: GraphBuilder, mask: string | undefined, batch: Extent): string {
   if (mask === undefined) {
     const zeros = (count: number) => new Uint8Array(4 * count);
@@ -60,9 +60,9 @@ function checkSegments(node: Node, ids: string | undefined, table: string | unde
 /**
  * Emits an embedding layer.
  *
- * @param inputs positions are 0 to S-1 where there are no `position_ids`
- * @param floats what rows of a table, or a vector as it is, are as floats
- * @returns the normalised sum, the mask index where `needed`, and the sum
+ * @param inputs positions are 0 to S-1 if there are no `position_ids`
+ * @param floats gives rows of a table, or a whole vector, as floats
+ * @returns the normalised sum, the mask index if `needed`, and the sum
  */
 export function embedded(
   b: GraphBuilder,

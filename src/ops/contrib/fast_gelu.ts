@@ -21,7 +21,7 @@ function slope(b: GraphBuilder, x: string): string {
   const inner = b.op("Add", [b.op("Mul", [square, scalar(ROOT * CUBE)]), scalar(ROOT)]);
   const t = b.op("Tanh", [b.op("Mul", [x, inner])]);
   const half = b.op("Add", [b.op("Mul", [t, scalar(0.5)]), scalar(0.5)]);
-  // (1 - t²)/2 = 2·half·(1 - half), which keeps its digits where t is close to 1.
+  // (1 - t²)/2 = 2·half·(1 - half), which stays precise where t is close to 1.
   const bell = b.op("Mul", [
     b.op("Mul", [half, scalar(2)]),
     b.op("Sub", [scalar(1), half]),

@@ -63,8 +63,8 @@ const rule = (opType: string): TrainingRule => ({
 });
 
 /**
- * As attention's scores are emitted: stacks of one shape, the right one read transposed. C = A·Bᵀ, so
- * dA = dC·B and dB = dCᵀ·A.
+ * Handles the form in which attention's scores are emitted: stacks of one shape, the right one read
+ * transposed. C = A·Bᵀ, so dA = dC·B and dB = dCᵀ·A.
  */
 const vjp: TrainingRule["vjp"] = (b, node, [ct], wanted) => {
   const [left, right] = node.inputs;

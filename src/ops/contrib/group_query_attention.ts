@@ -70,7 +70,7 @@ const ATTRIBUTES = [
   "sliding_window_cache",
 ];
 
-/** Refuses what graft does not compute, by name. */
+/** Refuses what graft does not compute, and names it. */
 function check(node: Node, needed: readonly boolean[]): void {
   requireAttribute(node, "causal", 1);
   requireAttribute(node, "kv_cache_bit_width", 0);
@@ -78,7 +78,7 @@ function check(node: Node, needed: readonly boolean[]): void {
   requireAttribute(node, "v_quant_type", "NONE");
   requireAttribute(node, "qk_output", 0);
   refuseOutputs(node, needed, { 3: "output_qk" });
-  // A cache that keeps a window alone changes what is cached, not what attention sees of a prompt.
+  // A cache that keeps only a window changes what is cached, not what attention sees of a prompt.
   if (intAttribute(node, "sliding_window_cache", 0) !== 0) {
     refuseOutputs(node, needed, { 1: "present_key", 2: "present_value" });
   }
@@ -159,8 +159,8 @@ function rotate(
 }
 
 /**
- * Rotary tables and the position of the first token. Like the kernels for a first prompt, all rows
- * count up from `position_ids`' first element, or from 0.
+ * Rotary tables and the position of the first token. As in the kernels for a first prompt, all rows count up
+ * from `position_ids`' first element, or from 0.
  */
 function rotaryTable(
   b: GraphBuilder,

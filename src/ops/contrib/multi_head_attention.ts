@@ -25,7 +25,7 @@ const INPUTS = [
 /** Queries, keys and values, each [B, length, heads, size]. */
 type Heads = readonly [query: string, key: string, value: string];
 
-/** Takes apart [B, length, heads, parts, size]. */
+/** Splits [B, length, heads, parts, size] into its parts. */
 function unpack(b: GraphBuilder, packed: string, parts: number): readonly string[] {
   const [batch, length, heads, , size] = b.shape(packed);
   const sizes = b.int64s(Array.from({ length: parts }, () => 1));

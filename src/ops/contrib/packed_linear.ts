@@ -18,7 +18,7 @@ function size(node: Node, name: string): number {
   return value;
 }
 
-/** Sizes of the weight [rows, columns] and its blocks, by the node's attributes. */
+/** Sizes of the weight [rows, columns] and its blocks, from the node's attributes. */
 export const packedSizes = (node: Node) => ({
   rows: size(node, "N"),
   columns: size(node, "K"),

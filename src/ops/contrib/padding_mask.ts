@@ -55,7 +55,7 @@ function visibleKeys(
  *
  * @param input the mask's name in the operator's schema
  * @param mask int32: [B] visible lengths; [2·B] ends and starts; [B, L] or [B, T, L] where 0 hides
- * @param filter what hidden scores get added
+ * @param filter the number added to hidden scores
  * @returns [B, 1, 1 or T, 1, L]
  */
 export function paddingMask(

@@ -15,7 +15,7 @@ import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 import { requireAttribute, requiredKnown, shared } from "./support.ts";
 
-/** The sines with their signs changed; a constant where they are one. */
+/** The sines with their signs changed; a constant if they are one. */
 function negated(b: GraphBuilder, sines: string): string {
   return shared(b, `negated ${sines}`, () => {
     const { value, dtype } = b.known(sines);

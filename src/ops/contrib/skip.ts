@@ -1,4 +1,4 @@
-/** What the normalisations of a residual sum have in common. */
+/** What the normalisations of a residual sum share. */
 import { asDims, extentsOf } from "../../graph/extents.ts";
 import type { OpRule } from "../types.ts";
 import { requiredKnown } from "./support.ts";

@@ -3,7 +3,7 @@ import type { GraphBuilder, Known } from "../../graph/builder.ts";
 import { type Attribute, type Node, operatorName } from "../../graph/types.ts";
 import { type OpRule, UnsupportedError } from "../types.ts";
 
-/** Throws an `UnsupportedError` that names the node, the operator and what of it is missing. */
+/** Throws an `UnsupportedError` that names the node, the operator and what is not supported. */
 export function refuse(node: Node, what: string): never {
   throw new UnsupportedError(
     `Cannot train through node "${node.name}": graft does not implement ${what} of ${
@@ -28,7 +28,7 @@ export function shown(attribute: Attribute): string {
   }
 }
 
-/** Refuses an attribute that has another value than the one graft implements. */
+/** Refuses an attribute that has another value than the one that graft implements. */
 export function requireAttribute(node: Node, name: string, implemented: number | string): void {
   const found = node.attributes[name];
   if (found !== undefined && found.value !== implemented) {
@@ -39,7 +39,7 @@ export function requireAttribute(node: Node, name: string, implemented: number |
 /**
  * A node's inputs by their names in the operator's schema; absent ones are `undefined`.
  *
- * @param names schema names in order; one that begins with `!` is refused where it is present
+ * @param names schema names in order; one that begins with `!` is refused if it is present
  */
 export function namedInputs<N extends string>(
   node: Node,
@@ -56,7 +56,7 @@ export function namedInputs<N extends string>(
   return found;
 }
 
-/** An input that the operator's schema requires: its name, or what is known of it. */
+/** An input that the operator's schema requires: its name, or what is known about it. */
 export function required<T extends string | Known>(
   node: Node,
   name: string,
@@ -70,7 +70,7 @@ export function required<T extends string | Known>(
   return input;
 }
 
-/** What is known of an input that the operator's schema requires, for shape inference. */
+/** What is known about an input that the operator's schema requires, for shape inference. */
 export function requiredKnown(
   node: Node,
   name: string,
@@ -88,7 +88,7 @@ export function inferLike(name: string): OpRule["infer"] {
   };
 }
 
-/** Refuses outputs that something needs but graft does not compute. */
+/** Refuses outputs that are needed but that graft does not compute. */
 export function refuseOutputs(
   node: Node,
   needed: readonly boolean[],

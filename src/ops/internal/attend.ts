@@ -1,6 +1,6 @@
 /**
- * graft.Attend: attention over heads as one operator, until it is settled in which rows its operands
- * lie (`plan/pack_tokens.ts`). Nothing computes it, and it has no derivative.
+ * graft.Attend: attention over heads as one operator, until it is decided in which rows its operands are
+ * stored (`plan/pack_tokens.ts`). Nothing computes it, and it has no derivative.
  *
  *     Attend(query, key, value, sink or none, masks…): as `attend` of `contrib/attention_core.ts`
  */
@@ -31,7 +31,7 @@ export function emitAttend(b: GraphBuilder, inputs: AttentionInputs): string {
   })[0];
 }
 
-/** What a node attends to; `undefined` where it is another operator. */
+/** The inputs of an attention node; `undefined` if it is another operator. */
 export function attendedOf(node: Node): AttentionInputs | undefined {
   if (node.opType !== "Attend" || node.domain !== GRAFT) return undefined;
   const [query, key, value, sink, ...masks] = node.inputs;

@@ -5,11 +5,11 @@
  *
  *     mask[i, j] = 0 with `probability`, else 1 / (1 - probability),    of x's shape
  *
- * Row i has an odd number u_i, column j an odd number v_j, each module an odd number s, all hashed
- * from the seed, s from the module's salt, too. An entry is dropped where u_i · v_j · s mod 2³², as a
- * signed integer, reaches a threshold: one product and one comparison an entry. Any two columns, of
- * one module or of two, are independent unless their numbers have a trivial ratio. x gives the shape
- * alone: rows are independent, whatever leading axes they have.
+ * Row i has an odd number u_i, column j an odd number v_j, each module an odd number s, all hashed from the
+ * seed, s also from the module's salt. An entry is dropped if u_i · v_j · s mod 2³², as a signed integer,
+ * reaches a threshold: one product and one comparison per entry. Any two columns, of one module or of two,
+ * are independent unless their numbers have a trivial ratio. x gives only the shape: rows are independent,
+ * whatever leading axes they have.
  */
 import { floatAttribute, int } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
@@ -24,15 +24,15 @@ import { rowsOfFirst } from "../rows.ts";
 import { rowByRow } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 
-/** What {@linkcode emitDropoutMask} goes by. */
+/** Arguments of {@linkcode emitDropoutMask}. */
 export interface DropoutMaskSpec {
   /** float32 [..., columns] */
   readonly x: string;
-  /** int64 []: of a micro-step. */
+  /** int64 []: the seed of a micro-step. */
   readonly seed: string;
   /** int64 []: {@linkcode saltTensor} of a module. */
   readonly salt: string;
-  /** Of an entry to be 0; below 1. */
+  /** Probability that an entry is 0; below 1. */
   readonly probability: number;
 }
 
@@ -51,7 +51,7 @@ export function emitDropoutMask(
   return mask;
 }
 
-/** The salt of a module, from what tells it from others: a number below 2²⁴. */
+/** The salt of a module, from a number that tells it from others: a number below 2²⁴. */
 export const saltTensor = (number: number): Tensor => int64([], [number + 1]);
 
 export const DropoutMask: OpRule = {
@@ -126,7 +126,7 @@ function mixed(b: GraphBuilder, value: string): string {
 
 const hashed = (b: GraphBuilder, value: string) => mixed(b, mixed(b, value));
 
-/** A residue's multiples, from once to `count` times. */
+/** Multiples of a residue, from 1 to `count` times. */
 function multiples(b: GraphBuilder, residue: string, count: Extent): string {
   const step = b.op("Max", [residue, scalar(b, 1)]);
   return b.op("CumSum", [b.op("Expand", [step, b.int64s([count])]), scalar(b, 0)]);
@@ -138,6 +138,6 @@ function odd(b: GraphBuilder, value: string): string {
   return b.op("Add", [b.op("Add", [narrow, narrow]), b.constant(int32([], [1]))]);
 }
 
-/** The signed number below which a share of 1 - probability of all lies. */
+/** The signed number below which a share of 1 - probability of all numbers lies. */
 const threshold = (probability: number) =>
   Math.min(Math.round((0.5 - probability) * 2 ** 32), 2 ** 31 - 1);

@@ -1,11 +1,11 @@
 /**
- * graft.GeluAndSlope: GELU, and its slope in 8 bits for the way back.
+ * graft.GeluAndSlope: GELU, and its slope in 8 bits for the backward pass.
  *
  *     y = x·Φ(x),    slope = Φ(x) + x·φ(x), rounded to steps of 1/200
  *
- * The slope lies between -0.13 and 1.13, so that all of it is rounded with one scale that is known
- * beforehand: finer than what comes of an x that was rounded with the scale of its row, computed once
- * instead of from x on the way back, and with a part of what y takes anyway.
+ * The slope lies between -0.13 and 1.13, so one scale that is known beforehand rounds all of it: more finely
+ * than an x that was rounded with the scale of its row would allow, computed once instead of from x in the
+ * backward pass, and sharing a part of y's own computation.
  */
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { node as nodeOf } from "../../graph/node.ts";
@@ -16,7 +16,7 @@ import { emitCumulative, emitSlope } from "../gelu.ts";
 import { elementwise } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 
-/** Of the slope: 255 steps from -0.14 to 1.135. */
+/** Step of the slope: 255 steps from -0.14 to 1.135. */
 const STEP = 1 / 200;
 const ZERO_POINT = 28;
 

@@ -1,12 +1,12 @@
 /**
- * How activations and weights are rounded where a product runs in 8-bit integers.
+ * How activations and weights are rounded if a product runs in 8-bit integers.
  *
- * - `u8s8`: activations uint8 around 128, weights int8. The one that x86 has the fastest kernels for;
- *   those of AVX2 without VNNI add two products in 16 bits, and saturate.
- * - `u8u8`: both uint8 around 128. On x86 without VNNI the fastest that does not saturate.
- * - `s8s8`: both int8 around 0. The fast one on some arm64 processors; nowhere does it saturate.
+ * - `u8s8`: activations uint8 around 128, weights int8. The form that x86 has the fastest kernels for; those
+ *   of AVX2 without VNNI add two products in 16 bits, and saturate.
+ * - `u8u8`: both uint8 around 128. The fastest on x86 without VNNI that does not saturate.
+ * - `s8s8`: both int8 around 0. The fast one on some arm64 processors; it saturates nowhere.
  *
- * All hold the same integers, so that kernels which do not saturate give the same sums.
+ * All hold the same integers, so kernels that do not saturate give the same sums.
  */
 import type { CodeType } from "../../graph/codes.ts";
 
@@ -26,8 +26,8 @@ export function activationType(form: IntegerForm): CodeType {
 }
 
 /**
- * The forms that add up right where some saturate. A head's probabilities are unsigned whatever the
- * form (`plan/fast_head.ts`): what saturates with weights of a type does so in every form with them.
+ * The forms that sum correctly if some saturate. A head's probabilities are unsigned whatever the form
+ * (`plan/fast_head.ts`): what saturates with weights of a type does so in every form with them.
  */
 export function rightForms(saturating: readonly IntegerForm[]): readonly IntegerForm[] {
   const wrong = new Set(saturating.map(weightType));

@@ -1,11 +1,11 @@
 /**
- * graft.PickRows and graft.JoinRows: rows of one matrix in the order of several readers, and the way
- * back from what they made of them.
+ * graft.PickRows and graft.JoinRows: rows of one matrix in the order of several readers, and the reverse:
+ * the rows that the readers made from them, joined.
  *
  *     PickRows(x, back, i₁, …): yₖ = x[iₖ];    JoinRows(back, y₁, …, i₁, …): z = [y₁; …][back]
  *
- * Each says how the other undoes it. A Gather's own derivative would add up what readers make of a row
- * one number at a time; where each row that matters has one reader, it is a Gather again.
+ * Each also takes the indices that reverse it. A Gather's own derivative would add up the readers' cotangents
+ * of a row one number at a time; if each row that matters has one reader, it becomes a Gather again.
  */
 import { int, string, stringAttribute } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
@@ -20,10 +20,10 @@ import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 
 /**
- * How cotangents come back to the rows that were picked: from the one place that has a row's, by
- * indices into all that was picked, in order; or as sums over all places, either in one go, which must
- * run on one thread, or by the indices of one sequence after those of another, none of which has a row
- * twice that matters.
+ * How cotangents return to the rows that were picked: from the one position that has a row's cotangent, by
+ * indices into everything that was picked, in order; or as sums over all positions. The sums are made either
+ * all at once, which must run on one thread, or by the indices of one sequence after those of another, none
+ * of which names a row that matters twice.
  */
 export type RowsBack = { readonly by: string } | "sum" | "sum in turn";
 
@@ -31,7 +31,7 @@ export type RowsBack = { readonly by: string } | "sum" | "sum in turn";
  * Emits lookups of rows.
  *
  * @param x [N, width]
- * @param indices int64, of any shape; of `sum in turn` the first axis counts the sequences
+ * @param indices int64, of any shape; for `sum in turn` the first axis counts the sequences
  * @returns for each the rows, [...its shape, width]
  */
 export function emitPickedRows(
@@ -54,7 +54,7 @@ export function emitPickedRows(
  * Emits the rows of several values that `back` names, some of them side by side.
  *
  * @param back int64 [rows, count]: numbers of rows of all values, one after another
- * @param values each with where its rows' cotangents come from: int64 of its shape but the last axis,
+ * @param values each with where its rows' cotangents come from: int64 of its shape without the last axis,
  *   numbers in [rows · count]
  * @returns [1, rows, count · width]
  */
@@ -76,7 +76,7 @@ export function emitJoinedRows(
 const gather = (b: GraphBuilder, x: string, indices: string) =>
   b.op("Gather", [x, indices], { axis: int(0) });
 
-/** All rows of several values, one after another. */
+/** Concatenates all rows of several values. */
 function oneAfterAnother(b: GraphBuilder, values: readonly string[]): string {
   const flat = values.map((value) => {
     const shape = b.shape(value);

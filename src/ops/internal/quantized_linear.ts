@@ -3,19 +3,18 @@
  *
  *     y = ((x ⊙ pre) · W) ⊙ post,    W [K, N], or [N, K] where `transB` is 1
  *
- * W is int8, or uint8 around 128; `post` is a scale per output channel, `pre` one per input channel;
- * both may be absent.
- * The cotangent of x is the same operator with W read the other way and the scales' places exchanged,
+ * W is int8, or uint8 around 128; `post` is a scale per output channel, `pre` one per input channel; both may
+ * be absent. The cotangent of x is the same operator with W transposed and the scales exchanged,
  *
  *     dx = ((dy ⊙ post) · Wᵀ) ⊙ pre,
  *
- * so that one copy of the weights serves both directions: the call that reads it the other way turns
- * it first, unless it is given transposed, too. Each row of x ⊙ pre is rounded to 8 bits with a scale of
- * its own when the operator is expanded: kernels multiply unsigned activations (signed by signed has
- * no fast kernel on x86), so 0 stands at 128. Rows are independent: leading axes are whatever they are.
+ * so one copy of the weights serves both directions: the call that reads it the other way transposes it
+ * first, unless it is also given transposed. Each row of x ⊙ pre is rounded to 8 bits with a scale of its own
+ * when the operator is expanded: kernels multiply unsigned activations (signed by signed has no fast kernel
+ * on x86), so the zero point is 128. Rows are independent, whatever the leading axes.
  *
- * With `slices` 2 the rows are rounded to 16 bits, as two slices of 8, of which the second is what the
- * first has left, and multiplied slice by slice:
+ * With `slices` 2 the rows are rounded to 16 bits, as two slices of 8, of which the second holds the
+ * remainder of the first, and multiplied slice by slice:
  *
  *     x ⊙ pre = s·(high + low/254),    y = s·(high·W + low·W/254) ⊙ post.
  *
@@ -42,14 +41,14 @@ import {
   zeroPoint,
 } from "./rounded_rows.ts";
 
-/** What {@linkcode emitQuantizedLinear} multiplies. */
+/** Arguments of {@linkcode emitQuantizedLinear}. */
 export interface QuantizedLinearSpec {
   /** float32 [..., K] */
   readonly x: string;
   /** int8 or uint8 [K, N], or [N, K] with `transB`. */
   readonly weight: string;
   readonly transB: boolean;
-  /** The weight transposed, for the direction that reads it so. */
+  /** The transposed weight, for the direction that reads it transposed. */
   readonly transposed?: string;
   /** float32 [K] or a scalar. */
   readonly pre?: string;
@@ -139,7 +138,7 @@ export const QuantizedLinear: OpRule = {
     const none = node.inputs.slice(1).map(() => undefined);
     if (!wanted[0]) return [undefined, ...none];
     const back = { ...same, x: ct!, transB: !transB };
-    // One scale for all costs nothing after the product, and a pass over dy before it.
+    // One scale for everything costs nothing after the product, but before it a pass over dy.
     const after = post !== undefined && isScalar(b, post) && pre === undefined;
     const scales = after ? { post } : { pre: post, post: pre };
     return [emitQuantizedLinear(b, { ...back, ...scales }), ...none];
@@ -158,7 +157,7 @@ export const QuantizedLinear: OpRule = {
       opType: "Mul",
       domain: "",
       attributes: {},
-      // Every kernel takes one scale for the activations; the rows' own follow.
+      // Every kernel takes one scale for the activations; the rows' own scales follow.
       inputs: [b.reshape(y, [...lead, b.dims(y)[1]]), b.reshape(scale, [...lead, 1])],
       outputs: node.outputs,
     });
@@ -191,8 +190,8 @@ const flat = (b: GraphBuilder, name: string) => isScalar(b, name) ? [] : [b.dims
 /**
  * Rows of x ⊙ pre in slices of 8 bits; made once for all products that read the same x.
  *
- * @returns codes uint8 [rows, K], those of the second slice where there is one, and the rows' scales,
- *   float32 [rows]
+ * @returns codes uint8 [rows, K], those of the second slice if there is one, and the rows' scales, float32
+ *   [rows]
  */
 function quantizedRows(b: GraphBuilder, x: string, pre: string | undefined, slices: Slices) {
   const shape = b.shape(x);

@@ -1,13 +1,13 @@
 /**
- * graft.Rotation: rotations that spread outliers before rounding, blocks of the last axis times a
- * Hadamard matrix.
+ * graft.Rotation: rotations that spread outliers before rounding: blocks of the last axis times a Hadamard
+ * matrix.
  *
- * A row with one large entry is rounded with a large step; after x·H each entry of a block holds a
- * share of it, the largest is nearer to the others, and the step falls. H is orthogonal and
- * symmetric (H·H = 1), so (x·H)·(H·Wᵀ) = x·Wᵀ, and the same product turns cotangents back. As an
- * operator of its own it is differentiated like any other: products that read one rotated activation
- * add their cotangents first, and the sum is rotated once.
- * Source: QuIP# (Tseng et al., arXiv:2402.04396) and QuaRot (Ashkboos et al., arXiv:2404.00456).
+ * A row with one large entry is rounded with a large step; after x·H each entry of a block holds a share of
+ * it, the largest is nearer to the others, and the step is smaller. H is orthogonal and symmetric (H·H = 1),
+ * so (x·H)·(H·Wᵀ) = x·Wᵀ, and the same product rotates cotangents back. As an operator of its own it is
+ * differentiated like any other: products that read one rotated activation add their cotangents first, and
+ * the sum is rotated once. Source: QuIP# (Tseng et al., arXiv:2402.04396) and QuaRot (Ashkboos et al.,
+ * arXiv:2404.00456).
  */
 import { int, intAttribute } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
@@ -21,9 +21,8 @@ import { rowByRow } from "../traits.ts";
 import type { OpRule } from "../types.ts";
 
 /**
- * Largest block. On SmolLM2-135M 32 leaves less gradient error than 16 or 64
- * (`scripts/figures/rotation.ts`): it is the size of its blocks of 4-bit weights, whose integers share
- * a scale.
+ * Largest block. On SmolLM2-135M 32 leaves less gradient error than 16 or 64 (`scripts/figures/rotation.ts`):
+ * it is the size of the model's blocks of 4-bit weights, whose integers share a scale.
  */
 const LARGEST_BLOCK = 32;
 
@@ -78,12 +77,14 @@ export const Rotation: OpRule = {
   },
 };
 
-/** Emits x with each block of its last axis rotated, in ONNX's own operators; a block of 1 is x itself. */
+/**
+ * Emits x with each block of its last axis rotated, in standard ONNX operators; for a block of 1, x itself.
+ */
 export function rotate(b: GraphBuilder, x: string, block: number): string {
   return block === 1 ? x : b.reshape(rotatedBlocks(b, x, block), b.dims(x));
 }
 
-/** The same, a block a row: [elements / block, block]. */
+/** The same with one block per row: [elements / block, block]. */
 function rotatedBlocks(b: GraphBuilder, x: string, block: number): string {
   const matrix = shared(
     b,
@@ -101,7 +102,7 @@ function rotationMatrix(block: number): Tensor {
   return found;
 }
 
-/** Sylvester's matrix, normalised: H[i][j] = (−1)^(bits that i and j have in common) / √n. */
+/** Sylvester's matrix, normalised: H[i][j] = (−1)^(number of bits that i and j share) / √n. */
 export function hadamard(n: number): Float32Array {
   return Float32Array.from({ length: n * n }, (_, at) => {
     let common = Math.floor(at / n) & (at % n);

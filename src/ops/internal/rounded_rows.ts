@@ -7,12 +7,12 @@ import { tensor } from "../../graph/tensor.ts";
 
 /** Largest distance of a code from the zero point. */
 const LEVELS = 127;
-/** Steps of a row's second slice in one of its first: rounding leaves half a step on either side. */
+/** Steps of a row's second slice per step of its first: rounding leaves half a step on either side. */
 export const SLICE_STEPS = 2 * LEVELS;
-/** Scale of a row of zeros, by which something can be divided. */
+/** Scale of a row of zeros, so that nothing is divided by 0. */
 const LEAST = 1e-30;
 
-/** The zero point of codes as an input of a product; a zero point of 0 is an input left out. */
+/** The zero point of codes as an input of a product; a zero point of 0 is an omitted input. */
 export function zeroPoint(b: GraphBuilder, dtype: CodeType): string {
   const zero = ZERO_POINTS[dtype];
   return zero === 0 ? "" : b.constant(tensor(dtype, [], Uint8Array.of(zero)), "zero_point");
@@ -22,8 +22,8 @@ export function zeroPoint(b: GraphBuilder, dtype: CodeType): string {
  * Scales of the rows of `matrix`, float32 [rows]: the largest absolute value is {@linkcode LEVELS} away
  * from 0.
  *
- * @param least a number that nothing in `matrix` is below, where one is known: rows whose largest number
- *   is smaller than that is away from 0 are rounded as if it was among theirs
+ * @param least a lower bound of everything in `matrix`, if one is known: a row whose largest number is closer
+ *   to 0 than this bound is rounded as if it contained the bound
  */
 export function emitRowScales(b: GraphBuilder, matrix: string, least?: number): string {
   const along = b.int64s([1]);
@@ -61,8 +61,8 @@ export interface RoundedRows {
 }
 
 /**
- * The second slice of rows: codes of what rounding has left of them, [rows, columns], in steps of
- * scale / {@linkcode SLICE_STEPS}.
+ * The second slice of rows: codes of what rounding left over, [rows, columns], in steps of scale / {@linkcode
+ * SLICE_STEPS}.
  */
 export function emitLowCodes(
   b: GraphBuilder,

@@ -8,7 +8,7 @@
  *
  *     du = dy ⊙ silu(g),    dg = dy ⊙ silu'(g) ⊙ u = dy ⊙ (σ ⊙ (u − y) + y).
  *
- * graft.SwiGLUAndFactors leaves these factors of dy beside y: a way back that is given both, and
+ * graft.SwiGLUAndFactors outputs these factors of dy besides y: a backward pass that is given both, and
  * neither g nor u, is two products.
  *
  * Source: Shazeer, "GLU Variants Improve Transformer" (arXiv:2002.05202).
@@ -24,7 +24,7 @@ import type { OpRule } from "../types.ts";
 /** Just below silu's least value, at −1.2785. */
 export const LEAST_SILU = -0.2785;
 
-/** The node without its outputs; gate and up of one shape. */
+/** The node without its outputs; gate and up have the same shape. */
 export function swigluNode(
   gate: string,
   up: string,
@@ -117,7 +117,7 @@ function slopeTerms(b: GraphBuilder, sigmoid: string, up: string, y: string): [s
   return [b.op("Mul", [sigmoid, b.op("Sub", [up, y])]), y];
 }
 
-/** Emits the sigmoid apart, which both directions read: ONNX Runtime shares equal nodes. */
+/** Emits the sigmoid separately, since both directions read it: ONNX Runtime shares equal nodes. */
 function emitSilu(b: GraphBuilder, gate: string) {
   const sigmoid = b.op("Sigmoid", [gate]);
   return { sigmoid, silu: b.op("Mul", [gate, sigmoid]) };

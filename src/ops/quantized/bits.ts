@@ -1,4 +1,4 @@
-/** BitwiseAnd and BitShift, with which packed weights are taken apart: integers, no gradient. */
+/** BitwiseAnd and BitShift, with which packed weights are unpacked: integers, no gradient. */
 import { broadcastDims } from "../broadcast.ts";
 import { elementwise } from "../traits.ts";
 import type { OpRule } from "../types.ts";

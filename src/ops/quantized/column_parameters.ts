@@ -1,9 +1,9 @@
-/** Scales and zero points in the shapes that DequantizeLinear asks for. */
+/** Scales and zero points in the shapes that DequantizeLinear requires. */
 import { elementCount, type Tensor, tensor } from "../../graph/tensor.ts";
 import { reshaped } from "../../graph/reshaped.ts";
 
 /**
- * A scale or zero point as a scalar or as one value a column.
+ * A scale or zero point as a scalar or as one value per column.
  *
  * @param value [], [1], [N] or [1, N]
  * @param columns N, or `undefined` for a scalar

@@ -20,13 +20,13 @@ import type { OpRule } from "../types.ts";
 import { castTo } from "../cast.ts";
 import { refuse, requiredKnown, shared } from "../contrib/support.ts";
 
-/** The axis from the front. */
+/** The axis, counted from the front. */
 function quantizationAxis(node: Node, rank: number): number {
   const axis = intAttribute(node, "axis", 1);
   return axis < 0 ? axis + rank : axis;
 }
 
-/** Throws where scales do not fit the tensor they quantise. */
+/** Throws if scales do not fit the tensor that they quantise. */
 export function checkScales(
   node: Node,
   dims: readonly number[],
@@ -90,7 +90,7 @@ const rule = (domain: string): OpRule => ({
   },
 });
 
-/** The cotangent of the scales: the operator's own, with scales of 1, times `ct`, summed. */
+/** The cotangent of the scales: the operator itself with scales of 1, times `ct`, summed. */
 function scaleCotangent(b: GraphBuilder, node: Node, ct: string): string {
   const [x, scale, ...zero] = node.inputs;
   const { dims, dtype } = b.known(scale);

@@ -1,8 +1,8 @@
 /**
  * DynamicQuantizeLinear: integers, scale and zero point from an activation.
  *
- * Before lowering `pattern.ts` replaces it, with the MatMulInteger behind it, by floats; one that
- * is left would cut the gradient silently and is refused.
+ * Before lowering, `pattern.ts` replaces it and the MatMulInteger behind it by floats; one that is left would
+ * silently cut the gradient and is refused.
  */
 import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";

@@ -1,4 +1,4 @@
-/** DequantizeLinear nodes for quantised weights, one for each weight however often it is read. */
+/** DequantizeLinear nodes for quantised weights, one per weight however often it is read. */
 import { int } from "../../graph/attributes.ts";
 import { freeName, valueNames } from "../../graph/facts.ts";
 import { elementCount, type Tensor } from "../../graph/tensor.ts";
@@ -28,8 +28,8 @@ export class FloatWeights {
    * The name of a weight's float form, and the node that makes it unless an earlier call gave it.
    *
    * @param weight name of the integers, [..., K, N]
-   * @param scale name of one scale, or of one a column
-   * @param zeroPoint name of one zero point, or of one a column; `""` for none
+   * @param scale name of one scale, or of one per column
+   * @param zeroPoint name of one zero point, or of one per column; `""` for none
    */
   dequantized(
     weight: string,

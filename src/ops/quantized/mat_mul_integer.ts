@@ -1,8 +1,8 @@
 /**
  * MatMulInteger: an integer matrix product.
  *
- * Before lowering `pattern.ts` replaces it by a float product with dequantised weights; one that is
- * left has operands graft cannot dequantise and is refused.
+ * Before lowering, `pattern.ts` replaces it by a float product with dequantised weights; one that is left has
+ * operands that graft cannot dequantise and is refused.
  */
 import { mixed } from "../traits.ts";
 import type { OpRule } from "../types.ts";

@@ -1,8 +1,8 @@
 /**
  * com.microsoft.MatMulIntegerToFloat: an integer matrix product, scaled to floats.
  *
- * Before lowering `pattern.ts` replaces it by a float product with dequantised weights; one that is
- * left would cut the gradient silently and is refused.
+ * Before lowering, `pattern.ts` replaces it by a float product with dequantised weights; one that is left
+ * would silently cut the gradient and is refused.
  */
 import { MICROSOFT } from "../../graph/types.ts";
 import { mixed } from "../traits.ts";

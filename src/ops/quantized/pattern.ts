@@ -6,12 +6,12 @@
  * - DynamicQuantizeLinear → MatMulInteger → Cast → Mul by both scales (in either order), or
  *   MatMulIntegerToFloat, becomes DequantizeLinear of the weights and MatMul; QAttention becomes
  *   Attention in the same way;
- * - QuantizeLinear → DequantizeLinear around an activation, with nothing or only moves of elements
- *   between, becomes the activation itself (the straight-through estimator, with the rounding left
- *   out of the forward pass too).
+ * - QuantizeLinear → DequantizeLinear around an activation, with nothing or only moves of elements between
+ *   them, becomes the activation itself (the straight-through estimator, with the rounding left out of the
+ *   forward pass too).
  *
- * Results keep their names. What inference runs stays the user's graph; `graft train` prints how
- * far the two differ.
+ * Results keep their names. Inference still runs the user's graph; `graft train` prints how far the two
+ * differ.
  */
 import { intAttribute } from "../../graph/attributes.ts";
 import { ONNX_TYPE } from "../../graph/dtype.ts";
@@ -23,7 +23,7 @@ import { verify } from "../../graph/verify.ts";
 import { kindOf } from "../registry.ts";
 import { FloatWeights } from "./float_weights.ts";
 
-/** A quantised activation and the floats it stands for. */
+/** A quantised activation and the floats that it stands for. */
 interface Twin {
   readonly float: string;
   readonly scale: string;
@@ -45,7 +45,7 @@ export function rewriteDynamicQuantization(graph: Graph): Graph {
 
 class Rewriter {
   readonly #source: Graph;
-  /** Initializers and what Constant nodes hold. */
+  /** Initializers and the contents of Constant nodes. */
   readonly #constants: ReadonlyMap<string, Tensor>;
   readonly #weights: FloatWeights;
   readonly #nodes: Node[] = [];
@@ -105,7 +105,7 @@ class Rewriter {
     }
   }
 
-  /** Moves the floats beside the integers. */
+  /** Moves the floats along with the integers. */
   #moved(node: Node): readonly Node[] | undefined {
     const twin = this.#twins.get(node.inputs[0]);
     const kind = kindOf(node);
@@ -139,7 +139,7 @@ class Rewriter {
     }];
   }
 
-  /** Whether two values are the same one, or constants of the same bytes. */
+  /** Whether two values are the same value, or constants with the same bytes. */
   #same(a: string, b: string): boolean {
     if (a === b) return true;
     const [x, y] = [this.#constants.get(a), this.#constants.get(b)];

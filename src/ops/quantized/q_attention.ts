@@ -1,8 +1,8 @@
 /**
  * com.microsoft.QAttention: Attention with quantised weights and activations.
  *
- * Before lowering `pattern.ts` makes an Attention with dequantised weights of it; one that is left
- * would cut the gradient silently and is refused.
+ * Before lowering, `pattern.ts` turns it into an Attention with dequantised weights; one that is left would
+ * silently cut the gradient and is refused.
  */
 import { intAttribute } from "../../graph/attributes.ts";
 import { asDims, extentsOf } from "../../graph/extents.ts";

@@ -2,7 +2,7 @@
  * com.microsoft.QEmbedLayerNormalization: EmbedLayerNormalization whose tables and weights are 8-bit
  * integers, each with one scale and one zero point.
  *
- * Rows are looked up as integers, so that no table is ever there in floats.
+ * Rows are looked up as integers, so that no table is ever in memory as floats.
  */
 import { asDims, extentsOf } from "../../graph/extents.ts";
 import { MICROSOFT } from "../../graph/types.ts";
@@ -10,7 +10,7 @@ import { embedded, type EmbeddingWeight } from "../contrib/embed_layer_normaliza
 import { namedInputs, required, requiredKnown } from "../contrib/support.ts";
 import type { OpRule } from "../types.ts";
 
-/** What is quantised, in the order in which the schema has them, their scales and their zero points. */
+/** Quantised inputs in the schema's order, their scales and their zero points. */
 const QUANTISED = [
   "word_embedding",
   "position_embedding",

@@ -1,9 +1,9 @@
 /**
  * QuantizeLinear, ONNX's and ONNX Runtime's.
  *
- * Pairs with DequantizeLinear on activations are rewritten to floats before lowering
- * (`pattern.ts`). What is left quantises constants, which needs no gradient; anything else would
- * cut the gradient silently and is refused.
+ * Pairs with DequantizeLinear on activations are rewritten to floats before lowering (`pattern.ts`). What is
+ * left quantises constants, which needs no gradient; anything else would silently cut the gradient and is
+ * refused.
  */
 import { intAttribute } from "../../graph/attributes.ts";
 import { dataTypeOf } from "../../graph/dtype.ts";
