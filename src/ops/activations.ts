@@ -13,7 +13,7 @@ import { unary } from "./unary.ts";
 const CHEAP = elementwise("activation", "cheap");
 const COSTLY = elementwise("activation", "costly");
 
-/** Of activation functions that become others. */
+/** Activation functions that are lowered to others. */
 const LOWERED = {
   domain: "",
   attributes: [],
@@ -82,7 +82,7 @@ const Clip: OpRule = {
     };
     return [b.op("Clip", [node.inputs[0], bound("min"), bound("max")])];
   },
-  /** Only what was not clipped passes. */
+  /** The cotangent passes only where nothing was clipped. */
   vjp(b, node, [ct], wanted) {
     if (wanted[1] || wanted[2]) throw unsupported(node, "its bounds depend on what is trained");
     const kept = b.op("Equal", [node.inputs[0], node.outputs[0]]);

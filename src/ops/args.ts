@@ -1,4 +1,4 @@
-/** Reading a node's inputs in rules: what must be there, what must be a constant. */
+/** Reads a node's inputs in rules: what must be present, what must be a constant. */
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { entriesOf } from "../graph/extents.ts";
 import type { Extent } from "../graph/size.ts";
@@ -6,12 +6,12 @@ import { toNumbers } from "../graph/tensor.ts";
 import { type Node, operatorName } from "../graph/types.ts";
 import { UnsupportedError } from "./types.ts";
 
-/** `Operator "node name"`, as the messages of rules begin. */
+/** `Operator "node name"`, with which the messages of rules begin. */
 export function label(node: Pick<Node, "domain" | "opType" | "name">): string {
   return `${operatorName(node)} "${node.name}"`;
 }
 
-/** The facts of an input that the operator cannot do without. */
+/** What is known about an input that the operator cannot do without. */
 export function required(
   node: Node,
   inputs: readonly (Known | undefined)[],
@@ -24,16 +24,16 @@ export function required(
   return found;
 }
 
-/** The facts of all of a node's inputs, `undefined` for absent optional ones. */
+/** What is known about all of a node's inputs, `undefined` for absent optional ones. */
 export function knownInputs(b: GraphBuilder, node: Node): readonly (Known | undefined)[] {
   return node.inputs.map((name) => name === "" ? undefined : b.known(name));
 }
 
 /**
- * Whole numbers that an input holds, `undefined` where the input is absent.
+ * Integers that an input holds, `undefined` if the input is absent.
  *
  * @param what the input's name in the operator's specification, for the message
- * @throws {UnsupportedError} where the input is computed at run time
+ * @throws {UnsupportedError} if the input is computed at run time
  */
 export function constantInts(
   node: Node,
@@ -64,7 +64,7 @@ export function requiredInts(
   return constantInts(node, inputs, index, what)!;
 }
 
-/** The same, of numbers that may follow from a batch's sizes. */
+/** The same for numbers that may follow from a batch's sizes. */
 export function requiredExtents(
   node: Node,
   inputs: readonly (Known | undefined)[],
@@ -89,7 +89,7 @@ export function sameType(node: Node, inputs: readonly Known[]): Known["dtype"] {
   return inputs[0].dtype;
 }
 
-/** An error for an attribute or input that graft does not implement, with the way out. */
+/** An error for an attribute or input that graft does not implement, with a way around it. */
 export function unsupported(node: Node, what: string): UnsupportedError {
   return new UnsupportedError(
     `Cannot train through ${label(node)}: ${what}; export the model without it`,

@@ -26,7 +26,7 @@ type Gradients = (
   wanted: readonly boolean[],
 ) => readonly (string | undefined)[];
 
-/** Of Add, Sub, Mul and Div. */
+/** Traits of Add, Sub, Mul and Div. */
 const CHEAP = elementwise("other", "cheap");
 const COSTLY = elementwise("other", "costly");
 
@@ -62,7 +62,7 @@ function arithmetic(
 const divide = (dtype: Known["dtype"]) =>
   isFloating(dtype) ? (x: number, y: number) => x / y : (x: number, y: number) => Math.trunc(x / y);
 
-/** Constant exponents come up as 2 (variance), 0.5 and 3 (GELU): c·x^(c-1). */
+/** Constant exponents that occur are 2 (variance), 0.5 and 3 (GELU): c·x^(c-1). */
 function constantPower(b: GraphBuilder, x: string, ct: string, exponent: number) {
   if (exponent === 0) return undefined;
   if (exponent === 1) return ct;
@@ -70,7 +70,7 @@ function constantPower(b: GraphBuilder, x: string, ct: string, exponent: number)
   return b.op("Mul", [ct, b.op("Mul", [power, scalarLike(b, x, exponent)])]);
 }
 
-/** The one number all elements of a constant are, `undefined` where there is none. */
+/** The number that all elements of a constant equal, `undefined` if there is none. */
 function uniform(known: Known): number | undefined {
   if (known.value === undefined || extentsOf(known.dims).some((dim) => dim !== 1)) return undefined;
   return toNumbers(known.value)[0];
@@ -91,8 +91,8 @@ const Pow: OpRule = {
     ];
   },
   /**
-   * The exponent's slope y·ln x is taken as 0 at x = 0, and the base's as 0 where the exponent is
-   * 0, as PyTorch does; a slope that is infinite at 0 (exponents below 1) stays so.
+   * The exponent's slope y·ln x is taken as 0 at x = 0, and the base's as 0 where the exponent is 0, as in
+   * PyTorch; a slope that is infinite at 0 (exponents below 1) stays infinite.
    */
   vjp(b, node, [ct], wanted) {
     const [x, exponent] = node.inputs;
@@ -120,7 +120,7 @@ const Pow: OpRule = {
   },
 };
 
-/** `fmod` 0: the sign of the divisor (whole numbers); 1: C's fmod, the sign of the dividend. */
+/** `fmod` 0: the sign of the divisor (integers); 1: C's fmod, the sign of the dividend. */
 const Mod: OpRule = {
   opType: "Mod",
   domain: "",

@@ -14,7 +14,7 @@ import { scalarLike } from "./broadcast.ts";
 import { attend, biasMask, MASKED } from "./contrib/attention_core.ts";
 import type { OpRule } from "./types.ts";
 
-/** Q, K and V with the shapes read alike from 3-D [B, T, heads·size] and 4-D [B, heads, T, size]. */
+/** Shapes of Q, K and V, read alike from 3-D [B, T, heads·size] and 4-D [B, heads, T, size]. */
 function shapes(node: Node, query: Known, value: Known) {
   const flat = query.dims.length === 3;
   const heads = flat ? intAttribute(node, "q_num_heads", 0) : query.dims[1];

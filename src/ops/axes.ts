@@ -1,4 +1,4 @@
-/** Axes: negative ones counted from the end, and where operator sets keep them. */
+/** Axes: negative ones counted from the end, and where operator sets store them. */
 import type { Known } from "../graph/builder.ts";
 import { intsAttribute } from "../graph/attributes.ts";
 import type { Node } from "../graph/types.ts";

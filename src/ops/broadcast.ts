@@ -8,10 +8,10 @@ import type { Extent } from "../graph/size.ts";
 import { float32 } from "../graph/tensor.ts";
 import { fromNumbers } from "./fold.ts";
 
-/** The shape that shapes broadcast to; throws a `RangeError` where they do not fit. */
+/** The shape that shapes broadcast to; throws a `RangeError` if they do not fit. */
 export function broadcastDims(...all: readonly (readonly Extent[])[]): readonly number[] {
   const shapes = all.map(extentsOf);
-  // Most often one of them is what the others broadcast to.
+  // Usually one of them is what the others broadcast to.
   const whole = shapes.find((shape) => shapes.every((other) => isWithin(other, shape)));
   if (whole !== undefined) return asDims(whole);
   const rank = Math.max(0, ...shapes.map((shape) => shape.length));
@@ -31,7 +31,7 @@ export function broadcastDims(...all: readonly (readonly Extent[])[]): readonly 
   return asDims(out);
 }
 
-/** Whether a shape broadcasts to another, as far as that is seen at once. */
+/** Whether a shape broadcasts to another, as far as a quick look tells. */
 function isWithin(shape: readonly Extent[], whole: readonly Extent[]): boolean {
   const lead = whole.length - shape.length;
   return lead >= 0 && shape.every((dim, i) => dim === 1 || dim === whole[lead + i]);
@@ -57,10 +57,13 @@ export function reduceTo(b: GraphBuilder, ct: string, dims: readonly Extent[]): 
   return b.reshape(sumOfFew(b, ct, axes) ?? sum(b, ct, axes), dims);
 }
 
-/** Tensors up to which a product with ones sums them, several times as fast as ReduceSum along a first axis. */
+/** Most summands that a product with ones sums: several times as fast as ReduceSum along a first axis. */
 const FEW = 256;
 
-/** The sum along the first axes of float32, where these are all of `axes` and no more than {@linkcode FEW} are summed. */
+/**
+ * The sum of float32 along the first axes, if these are all of `axes` and no more than {@linkcode FEW} are
+ * summed.
+ */
 function sumOfFew(b: GraphBuilder, ct: string, axes: readonly number[]): string | undefined {
   const shape = b.shape(ct);
   const behind = Math.max(...axes) + 1;
@@ -84,7 +87,7 @@ export function mean(b: GraphBuilder, value: string, axes: readonly number[]): s
   return b.op("ReduceMean", [value, b.int64s(axes)], { keepdims: int(1) });
 }
 
-/** Broadcasts a value to exactly `dims`; the value itself where it has them. */
+/** Broadcasts a value to exactly `dims`; the value itself if it has them already. */
 export function expandTo(b: GraphBuilder, value: string, dims: readonly Extent[]): string {
   return sameDims(b.dims(value), dims) ? value : b.op("Expand", [value, b.int64s(dims)]);
 }
@@ -94,7 +97,7 @@ export function scalarOf(b: GraphBuilder, dtype: DataType, value: number): strin
   return b.constant(fromNumbers(dtype, [], [value]), "scalar");
 }
 
-/** A constant scalar of the same element type as `value`'s. */
+/** A constant scalar of the same element type as `value`. */
 export function scalarLike(b: GraphBuilder, value: string, number: number): string {
   return scalarOf(b, b.known(value).dtype, number);
 }

@@ -10,7 +10,7 @@ import { foldElementwise } from "./fold.ts";
 import { elementwise } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
-/** The value as another element type; the value itself where it has that type. */
+/** The value as another element type; the value itself if it has that type. */
 export function castTo(b: GraphBuilder, value: string, dtype: DataType): string {
   return b.known(value).dtype === dtype
     ? value
@@ -30,7 +30,7 @@ const convert = (from: DataType, to: DataType) => (x: number): number => {
   return isFloating(from) && !isFloating(to) ? Math.trunc(x) : x;
 };
 
-/** Whole numbers stay what they are, but for bool. */
+/** Integers keep their values, except as bool. */
 const extentTo = (to: DataType) => holdsWholes(to) ? (x: Extent) => x : undefined;
 
 export const Cast: OpRule = {
@@ -49,7 +49,7 @@ export const Cast: OpRule = {
     return [foldElementwise(to, x.dims, [x], convert(x.dtype, to), extentTo(to))];
   },
   lower: (b, node) => [castTo(b, node.inputs[0], target(node))],
-  /** Through whole numbers nothing flows. */
+  /** No gradient flows through integers. */
   vjp(b, node, [ct]) {
     const from = b.known(node.inputs[0]).dtype;
     return [isFloating(from) && isFloating(target(node)) ? castTo(b, ct!, from) : undefined];

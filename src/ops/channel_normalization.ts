@@ -27,7 +27,7 @@ function likeInput(
   };
 }
 
-/** One number a channel, [C], made to broadcast along axis 1 of a value of the given rank. */
+/** One number per channel, [C], made to broadcast along axis 1 of a value of the given rank. */
 function perChannel(b: GraphBuilder, value: string, rank: number): string {
   return b.reshape(value, range(rank).map((axis) => axis === 1 ? product(b.dims(value)) : 1));
 }
@@ -81,7 +81,7 @@ const BatchNormalization = likeInput(
   },
 );
 
-/** y = normalised·scale + bias with one scale and one bias a channel. */
+/** y = normalised·scale + bias with one scale and one bias per channel. */
 function affine(b: GraphBuilder, normal: string, scale: string, bias: string): string {
   const rank = b.dims(normal).length;
   const scaled = b.op("Mul", [normal, perChannel(b, scale, rank)]);
@@ -117,7 +117,7 @@ const GroupNormalization = likeInput(
         `${label(node)}: num_groups must divide ${dims[1]} channels: current value is ${groups}`,
       );
     }
-    // Before operator set 21 there was one scale a group, not one a channel.
+    // Before operator set 21 there was one scale per group, not one per channel.
     if (opset < 21 && b.dims(scale)[0] !== dims[1]) {
       throw unsupported(node, "it has one scale a group, as operator sets before 21 do");
     }

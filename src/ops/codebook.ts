@@ -1,4 +1,4 @@
-/** Dequantises weights of a codebook inside the graph, from the bytes as they lie in the file. */
+/** Dequantises weights of a codebook inside the graph, from the bytes as the file stores them. */
 import { int } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { type Codebook, CODEBOOKS } from "../graph/codebook.ts";
@@ -7,7 +7,7 @@ import { castTo } from "./cast.ts";
 import { shared } from "./contrib/support.ts";
 import { view } from "./dequantize.ts";
 
-/** A matrix in blocks that do not end at its rows, two codes a byte. */
+/** A matrix in blocks that do not end with its rows, two codes per byte. */
 export interface CodebookQuantized {
   readonly codebook: Codebook;
   /** uint8, [rows · columns / 2] in any shape, the even code in the high half. */

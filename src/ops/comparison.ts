@@ -8,7 +8,7 @@ import { foldElementwise } from "./fold.ts";
 import { elementwise } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
-/** @param ofExtents the same of whole numbers that follow from a batch's sizes */
+/** @param ofExtents the same for integers that follow from a batch's sizes */
 function comparison(
   opType: string,
   test: (x: number, y: number) => boolean,

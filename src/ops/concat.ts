@@ -14,7 +14,7 @@ import { rowsBefore } from "./rows.ts";
 import { rowByRow } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
-/** For each element of the joined tensor, its place in the operands laid end to end. */
+/** For each element of the joined tensor, its index in the concatenated operands. */
 function joinedSources(shapes: readonly (readonly number[])[], axis: number): number[] {
   const out: number[] = [];
   const outer = product(shapes[0], 0, axis);
@@ -94,7 +94,7 @@ function splitSizes(
   return { axis, sizes };
 }
 
-/** Parts of one size, but for the last where they do not come out even. */
+/** Parts of one size, except for the last if they do not come out even. */
 function evenSizes(count: Extent, parts: number): readonly Extent[] {
   const even = over(count, parts);
   if (even !== undefined) return new Array(parts).fill(even);
@@ -115,7 +115,7 @@ function partOrZeros(b: GraphBuilder, part: string | undefined, like: string): s
   return part ?? zeros(b, b.known(like).dtype, b.dims(like));
 }
 
-/** Parts of equal size of an axis; their number says it all, however many there are. */
+/** Splits an axis into parts of equal size, which takes one number however many parts there are. */
 export function parts(
   b: GraphBuilder,
   value: string,
@@ -126,7 +126,7 @@ export function parts(
   return b.ops("Split", [value], count, { axis: int(axis), num_outputs: int(count) });
 }
 
-/** Sizes beyond which a list of them would be fed to sessions like a weight. */
+/** Number of sizes above which a list of them would be fed to sessions like a weight. */
 const MOST_SIZES = 128;
 
 export const Split: OpRule = {

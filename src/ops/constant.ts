@@ -39,9 +39,9 @@ function contents(node: Node): Tensor {
 }
 
 /**
- * The graph with its Constant nodes as initializers, which is what they are.
+ * The graph with its Constant nodes turned into initializers, which they are in effect.
  *
- * @throws {UnsupportedError} where one holds what graft does not read
+ * @throws {UnsupportedError} if one holds what graft does not read
  */
 export function constantsAsInitializers(graph: Graph): Graph {
   const isConstant = ({ opType, domain }: Node) => opType === "Constant" && domain === "";
@@ -91,7 +91,7 @@ export const ConstantOfShape: OpRule = {
   },
 };
 
-/** Ones on a diagonal of a matrix like the input, whose contents do not matter. */
+/** Ones on a diagonal of a matrix shaped like the input, whose contents do not matter. */
 export const EyeLike: OpRule = {
   opType: "EyeLike",
   domain: "",
@@ -121,7 +121,7 @@ export const EyeLike: OpRule = {
   },
 };
 
-/** How many numbers lie from start to limit in steps of delta. */
+/** Number of values from start to limit in steps of delta. */
 function rangeLength(node: Node, inputs: readonly Known[]): Extent {
   const [start, limit, delta] = inputs.map(({ value }): Extent => {
     if (value === undefined) throw unsupported(node, "its length is computed from data");

@@ -16,7 +16,7 @@ import { sliceAxis } from "./slice.ts";
 import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
-/** How a kernel moves over the spatial axes; one entry an axis. */
+/** How a kernel moves over the spatial axes; one entry per axis. */
 export interface Geometry {
   readonly kernel: readonly number[];
   readonly strides: readonly number[];
@@ -29,7 +29,7 @@ export interface Geometry {
 /** Elements that a dilated kernel spans. */
 export const span = (g: Geometry, axis: number) => (g.kernel[axis] - 1) * g.dilations[axis] + 1;
 
-/** A node's geometry, with `auto_pad` settled for the given spatial dimensions. */
+/** A node's geometry, with `auto_pad` resolved for the given spatial dimensions. */
 export function geometryOf(
   node: Node,
   spatial: readonly number[],
@@ -61,7 +61,7 @@ export function geometryOf(
     : { ...explicit, before: small, after: large };
 }
 
-/** Positions that the kernel takes along each axis, and the elements it leaves over at the end. */
+/** Number of positions that the kernel takes along each axis, and the elements left over at the end. */
 export function positions(node: Node, spatial: readonly number[], g: Geometry) {
   const slack = spatial.map((dim, axis) => dim + g.before[axis] + g.after[axis] - span(g, axis));
   if (slack.some((n) => n < 0)) {
@@ -93,8 +93,8 @@ function swap(b: GraphBuilder, value: string): string {
 }
 
 /**
- * dW[m, c, k] = Σ x[n, c, …]·dy[n, m, …]: a convolution in which batch and channels trade places. Its
- * channels are the sequences of each group in turn, so that groups stay apart.
+ * dW[m, c, k] = Σ x[n, c, …]·dy[n, m, …]: a convolution in which batch and channels are exchanged. Its
+ * channels are the sequences of each group in turn, so that groups stay separate.
  */
 function weightCotangent(
   b: GraphBuilder,
@@ -117,10 +117,10 @@ function weightCotangent(
   return swap(b, cut);
 }
 
-/** Attributes that say how a window moves. */
+/** Attributes that define how a window moves. */
 export const KERNEL = ["auto_pad", "dilations", "group", "kernel_shape", "pads", "strides"];
 
-/** The cotangent of one bias a channel. */
+/** The cotangent of one bias per channel. */
 function biasCotangent(b: GraphBuilder, bias: string, ct: string): string {
   const axes = range(b.dims(ct).length).filter((axis) => axis !== 1);
   return b.reshape(sum(b, ct, axes), b.dims(bias));
@@ -164,7 +164,7 @@ export const Conv: OpRule = {
   },
 };
 
-/** A transposed convolution's geometry, padding settled, and the spatial dimensions that it gives. */
+/** A transposed convolution's geometry, with padding resolved, and its output's spatial dimensions. */
 function transposedGeometry(
   node: Node,
   spatial: readonly number[],
@@ -180,7 +180,7 @@ function transposedGeometry(
   const whole = spatial.map((dim, axis) =>
     g.strides[axis] * (dim - 1) + extra[axis] + span(g, axis)
   );
-  // Some exporters write batch and channels, too.
+  // Some exporters include batch and channels.
   const given = intsAttribute(node, "output_shape", undefined)?.slice(-kernel.length);
   if (given === undefined && !mode.startsWith("SAME")) {
     const [before, after] = mode === "VALID"
@@ -223,7 +223,7 @@ export const ConvTranspose: OpRule = {
     if (out.some((dim) => dim < 1)) {
       throw new RangeError(`${label(node)}: padding leaves nothing of [${x.dims}]: [${out}]`);
     }
-    // ONNX Runtime refuses it, too: the convolution back would have more positions.
+    // ONNX Runtime refuses it too: the convolution of the backward pass would have more positions.
     if (positions(node, out, g).count.some((n, axis) => n !== spatial[axis])) {
       throw new RangeError(
         `${label(node)}: its output padding must be less than a stride [${g.strides}]`,
@@ -231,7 +231,7 @@ export const ConvTranspose: OpRule = {
     }
     return [{ dtype: x.dtype, dims: [x.dims[0], w.dims[1] * group, ...out] }];
   },
-  /** The operator is the transpose of a convolution of its output: that gives the cotangents. */
+  /** The operator is the transpose of a convolution of its output, which gives the cotangents. */
   vjp(b, node, [ct], wanted) {
     const [x, w, bias] = node.inputs;
     const group = groupOf(node);

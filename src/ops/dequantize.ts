@@ -1,5 +1,5 @@
 /**
- * Dequantises block-wise quantised weights inside the graph, from the bytes as they lie in the file.
+ * Dequantises block-wise quantised weights inside the graph, from the bytes as the file stores them.
  *
  * The bytes stay the only copy in memory: they are (views of) initializers, and the float weight
  * exists only while the segment that needs it runs.
@@ -49,7 +49,7 @@ export function dequantizeBlocks(
     data: view(b, w.data, [w.rows, blocks * w.blockSize * w.bits / 8]),
     scales: view(b, w.scales, [w.rows, blocks]),
   };
-  // The kernel that gathers has no derivative by its scales.
+  // The kernel that gathers has no derivative with respect to its scales.
   const areFrozen = b.known(packed.scales).value !== undefined;
   const gathers = areFrozen && (form ?? "gather_block") === "gather_block";
   const padded = gathers ? gatherRows(b, packed) : computeRows(b, packed);
@@ -68,7 +68,7 @@ function gatherRows(b: GraphBuilder, w: Packed): string {
     return b.constant(ascending(w.rows), `rows.${w.rows}`);
   });
   const inputs = [w.data, rows, w.scales];
-  // Kernels disagree on where a row's zero points begin when half a byte pads the row before.
+  // Kernels disagree on where a row's zero points begin if half a byte pads the previous row.
   const ragged = w.bits === 4 && w.blocks % 2 === 1;
   const inKernel = w.zeroPoints !== undefined && isPacked(b, w.zeroPoints) && !ragged;
   if (inKernel) {
@@ -99,7 +99,7 @@ function computeRows(b: GraphBuilder, w: Packed): string {
   return movedFromMiddle(b, w, rows);
 }
 
-/** uint8 [rows · blocks]: packed zero points taken apart, else the middle of the range. */
+/** uint8 [rows · blocks]: packed zero points, unpacked, else the middle of the range. */
 function middlePoints(b: GraphBuilder, w: Packed): string {
   const channels = w.rows * w.blocks;
   if (w.zeroPoints !== undefined && isPacked(b, w.zeroPoints)) {
@@ -115,7 +115,10 @@ function middlePoints(b: GraphBuilder, w: Packed): string {
 /** Arrays of one value, by value and length. */
 const filledArrays = new Map<string, WeakRef<Uint8Array>>();
 
-/** The same array for every graph that is lowered: a byte a block of the model is much for each. */
+/**
+ * The same array for every graph that is lowered: at a byte per block of the model, one for each graph would
+ * be much.
+ */
 function filled(value: number, length: number): Uint8Array {
   const key = `${value} ${length}`;
   const found = filledArrays.get(key)?.deref();
@@ -152,7 +155,7 @@ function integerPoints(b: GraphBuilder, w: Packed): string {
 
 const isPacked = (b: GraphBuilder, zeroPoints: string) => b.known(zeroPoints).dtype === "uint8";
 
-/** uint8 [rows, bytes] as one integer an element: [rows, bytes · 8 / bits], low bits first. */
+/** uint8 [rows, bytes] unpacked to one integer per element: [rows, bytes · 8 / bits], low bits first. */
 function unpacked(b: GraphBuilder, bytes: string, bits: 4 | 8): string {
   if (bits === 8) return bytes;
   const [rows, count] = b.dims(bytes);
@@ -163,10 +166,7 @@ function unpacked(b: GraphBuilder, bytes: string, bits: 4 | 8): string {
   return b.reshape(b.op("Concat", pairs, { axis: int(2) }), [rows, 2 * count]);
 }
 
-/**
- * A value under other dimensions: where it is an initializer, another one over the same memory;
- * else a Reshape.
- */
+/** A value with other dimensions: for an initializer, another one over the same memory; else a Reshape. */
 export function view(b: GraphBuilder, name: string, dims: readonly number[]): string {
   const { value, dims: now } = b.known(name);
   if (now.length === dims.length && now.every((dim, i) => dim === dims[i])) return name;

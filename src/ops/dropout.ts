@@ -1,4 +1,4 @@
-/** Dropout at inference: the identity. graft brings its own dropout, in adapters alone. */
+/** Dropout at inference: the identity. graft has its own dropout, in adapters only. */
 import { toNumbers } from "../graph/tensor.ts";
 import { required, unsupported } from "./args.ts";
 import type { OpRule } from "./types.ts";

@@ -1,9 +1,9 @@
 /**
  * Einsum, lowered to Transpose, Reshape, MatMul and ReduceSum.
  *
- * Operands are joined from the left. Of two, labels in both and wanted later run along (a stack of
- * matrices), labels in both and not wanted are summed (the inner dimension), the rest are rows and
- * columns.
+ * Operands are joined from the left. Of two operands, labels in both that are needed later form a stack of
+ * matrices, labels in both that are not needed later are summed (the inner dimension), and the rest are rows
+ * and columns.
  */
 import { ints, stringAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
@@ -73,13 +73,13 @@ function sizesOf(node: Node, terms: Equation["terms"], shapes: readonly (readonl
   return sizes;
 }
 
-/** A value whose axes have labels. */
+/** A value with labelled axes. */
 interface Labelled {
   readonly value: string;
   readonly labels: readonly string[];
 }
 
-/** Sums the labels that `keep` lacks, and orders the rest as `order` has them. */
+/** Sums the labels that `keep` lacks, and puts the rest in the order of `order`. */
 function arrange(b: GraphBuilder, { value, labels }: Labelled, order: readonly string[]): string {
   const extra = labels.flatMap((name, axis) => order.includes(name) ? [] : [axis]);
   const kept = labels.filter((name) => order.includes(name));

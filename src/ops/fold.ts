@@ -1,10 +1,10 @@
 /**
  * Folding of small constants.
  *
- * Exporters compute shapes, positions and masks with operators (Shape → Gather → Concat →
- * Reshape). Once batch size and length are known these are constants, and rules compute them here
- * when the graph is built. Elements move as bytes, so that 64-bit sentinels such as Slice's
- * "to the end" survive; arithmetic is done only where doubles are exact.
+ * Exporters compute shapes, positions and masks with operators (Shape → Gather → Concat → Reshape). Once
+ * batch size and length are known these are constants, and rules compute them here when the graph is built.
+ * Elements are moved as bytes, so that 64-bit sentinels such as Slice's "to the end" survive; arithmetic is
+ * done only where doubles are exact.
  */
 import { concat } from "@std/bytes/concat";
 import { bitsOf, type DataType } from "../graph/dtype.ts";
@@ -99,7 +99,7 @@ export function sourceIndices(
   offset = 0,
 ): Int32Array {
   const out = new Int32Array(elementCount(dims));
-  // Of dimensions that follow from sizes each is looked up once, and not for each element.
+  // A dimension that follows from sizes is looked up once, not for each element.
   const counts = [...dims];
   const index = new Array<number>(counts.length).fill(0);
   let at = offset;
@@ -127,8 +127,8 @@ export function rearranged(t: Tensor, dims: readonly number[], source: ArrayLike
 }
 
 /**
- * Facts of an output whose contents `compute` gives where all of `inputs` are constants and the
- * output is small. `compute` may return `undefined` for "leave it to the runtime".
+ * Facts about an output whose contents `compute` gives if all of `inputs` are constants and the output is
+ * small. `compute` may return `undefined` for "leave it to the runtime".
  */
 export function folded(
   dtype: DataType,
@@ -142,7 +142,7 @@ export function folded(
   const constants = inputs.flatMap((i) => i?.value ?? []);
   const sizes = fits ? sizesIn(dims, constants) : undefined;
   if (sizes !== undefined) {
-    // What `compute` looks at meanwhile is looked at again at every batch.
+    // What `compute` looks at here is looked at again at every batch.
     const isFolded = sizes.under(() => compute(constants)) !== undefined;
     if (!isFolded) return { dtype, dims };
     return {
@@ -156,8 +156,8 @@ export function folded(
 }
 
 /**
- * Facts of an output whose element i is element `source[i]` of the operands laid end to end, copied bit
- * for bit. Extents stay what they are.
+ * Facts about an output whose element i is element `source[i]` of the concatenated operands, copied bit for
+ * bit. Extents are preserved.
  *
  * @param others inputs that have to be constants too
  */
@@ -180,14 +180,14 @@ export function foldedFrom(
   });
 }
 
-/** What constants hold, some of which follows from a batch's sizes; `undefined` for any others. */
+/** The contents of constants, some of which follow from a batch's sizes; `undefined` for any others. */
 function sizedEntries(operands: readonly Known[]): readonly (readonly Extent[])[] | undefined {
   if (!operands.some(({ value }) => value !== undefined && holdsExtents(value))) return undefined;
   const entries = operands.map(({ value }) => value && entriesOf(value));
   return entries.every((some) => some !== undefined) ? entries : undefined;
 }
 
-/** A constant that holds extents; all of them are numbers where its type is that of no shape. */
+/** A constant that holds extents; they are all plain numbers if its type cannot be that of a shape. */
 function ofExtents(dtype: DataType, dims: readonly number[], entries: readonly Extent[]): Known {
   const value = holdsWholes(dtype)
     ? wholesOf(dtype, dims, entries)
@@ -195,14 +195,14 @@ function ofExtents(dtype: DataType, dims: readonly number[], entries: readonly E
   return { dtype, dims, value };
 }
 
-/** Numbers of a tensor, `undefined` where doubles do not hold them exactly. */
+/** Numbers of a tensor, `undefined` if doubles do not hold them exactly. */
 export function exactNumbers(t: Tensor): ArrayLike<number> | undefined {
   const numbers = toNumbers(t);
   if (t.dtype !== "int64") return numbers;
   return Array.from(numbers).every(Number.isSafeInteger) ? numbers : undefined;
 }
 
-/** A tensor from computed numbers, `undefined` where the type does not hold them. */
+/** A tensor from computed numbers, `undefined` if the type does not hold them. */
 export function fitting(
   dtype: DataType,
   dims: readonly number[],
@@ -214,10 +214,10 @@ export function fitting(
 }
 
 /**
- * Facts of an elementwise operator's output, computed with `apply` on broadcast small constants.
+ * Facts about an elementwise operator's output, computed with `apply` on broadcast small constants.
  *
- * @param extentOf the same of whole numbers that follow from a batch's sizes; `undefined` where it is
- *   no extent
+ * @param extentOf the same for integers that follow from a batch's sizes; `undefined` if the result is not an
+ *   extent
  */
 export function foldElementwise(
   dtype: DataType,

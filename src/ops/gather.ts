@@ -22,7 +22,7 @@ import { sliceAxis } from "./slice.ts";
 import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
-/** An index as a place in [0, size); throws a `RangeError` outside. */
+/** An index as a position in [0, size); throws a `RangeError` outside. */
 function place(node: Node, index: Extent, size: Extent): Extent {
   const at = isAtMost(index, -1) ? plus(index, size) : index;
   if (isAtMost(at, -1) || isAtMost(size, at)) {
@@ -36,11 +36,11 @@ function place(node: Node, index: Extent, size: Extent): Extent {
 }
 
 /**
- * Zeros of shape `dims` with `updates` added along `axis` at `indices`, which has the updates'
- * shape.
+ * Zeros of shape `dims` with `updates` added along `axis` at `indices`, which has the same shape as the
+ * updates.
  *
- * ScatterElements and not ScatterND, whose CPU kernel adds from several threads at once and loses
- * updates where indices repeat.
+ * Uses ScatterElements, not ScatterND, whose CPU kernel adds from several threads at once and loses updates
+ * if indices repeat.
  */
 export function scatterAdd(
   b: GraphBuilder,
@@ -64,7 +64,7 @@ function gatherDims(node: Node, inputs: readonly (Known | undefined)[]) {
   return { axis, dims: asDims([...shape.slice(0, axis), ...indices, ...shape.slice(axis + 1)]) };
 }
 
-/** How the cotangent of a Gather along axis 0 goes back: by another Gather, or by sums of whole rows. */
+/** How the cotangent of a Gather along axis 0 is computed: by another Gather, or by sums of whole rows. */
 type Transpose = { readonly indices: string } | "sum";
 
 const TRANSPOSES = new WeakMap<GraphBuilder, Map<string, Transpose>>();
@@ -78,9 +78,9 @@ export function declareTranspose(b: GraphBuilder, indices: string, transpose: st
 }
 
 /**
- * Tells `b` that ScatterND may undo a Gather along axis 0 by `indices`, which pick rows several times:
- * it adds whole rows, many times as fast as ScatterElements. One vector of indices is for one thread
- * alone; of a matrix, no row of which picks anything twice that matters, the rows are taken in turn.
+ * Tells `b` that ScatterND may undo a Gather along axis 0 by `indices`, which pick rows several times: it
+ * adds whole rows, many times as fast as ScatterElements. A vector of indices needs a single thread; the rows
+ * of a matrix are taken in turn, and none of them may pick a row that matters twice.
  */
 export function declareSum(b: GraphBuilder, indices: string): void {
   declare(b, indices, "sum");
@@ -92,8 +92,8 @@ function declare(b: GraphBuilder, indices: string, transpose: Transpose): void {
 }
 
 /**
- * `sum` with each row of `updates` added to the row that `indices` names: by one vector of them, on one
- * thread alone, or by the rows of a matrix in turn, none of which names a row twice that matters.
+ * `sum` with each row of `updates` added to the row that `indices` names: by one vector of them, which needs
+ * a single thread, or by the rows of a matrix in turn, none of which names a row that matters twice.
  *
  * @param sum [rows, ...]
  * @param indices int64 [n], or [count, n]
@@ -105,7 +105,7 @@ export function sumRows(b: GraphBuilder, sum: string, indices: string, updates: 
   const size = b.shape(indices);
   if (size.length === 1) return add(sum, b.reshape(indices, [...size, 1]), updates);
   const [sequences, length] = size;
-  // A node for each of them.
+  // One node for each sequence.
   const count = countOf(sequences);
   const behind = b.shape(sum).slice(1);
   const parts = (x: string) =>
@@ -214,7 +214,7 @@ export const GatherElements: OpRule = {
   },
 };
 
-/** How GatherND reads: `batch` leading axes run along, `depth` axes are indexed, the rest copied. */
+/** How GatherND reads: `batch` leading axes run in parallel, `depth` axes are indexed, the rest is copied. */
 function gatherNdShape(node: Node, data: readonly Extent[], indices: readonly Extent[]) {
   const batch = intAttribute(node, "batch_dims", 0);
   const depth = settled(indices[indices.length - 1]);
@@ -268,7 +268,7 @@ export const GatherND: OpRule = {
       ),
     ];
   },
-  /** Each tuple of indices becomes one place on a flattened axis. */
+  /** Each tuple of indices becomes one position on a flattened axis. */
   vjp(b, node, [ct], wanted) {
     if (!wanted[0]) return [undefined, undefined];
     const data = b.shape(node.inputs[0]);
@@ -286,9 +286,9 @@ export const GatherND: OpRule = {
   },
 };
 
-/** [..., depth] tuples of indices to [..., 1] places in a row-major array of shape `dims`. */
+/** [..., depth] tuples of indices to [..., 1] positions in a row-major array of shape `dims`. */
 function flatIndices(b: GraphBuilder, indices: string, dims: readonly Extent[]): string {
-  // ONNX's Mod gives the divisor's sign: a negative index counts from the end.
+  // ONNX's Mod has the divisor's sign: a negative index counts from the end.
   const within = b.op("Mod", [indices, b.int64s(dims.map((dim) => dim === 0 ? 1 : dim))]);
   const strides = dims.map((_, i) => productOf(dims.slice(i + 1)));
   const weighted = b.op("Mul", [within, b.int64s(strides)]);

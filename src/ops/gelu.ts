@@ -3,16 +3,16 @@ import { float } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { scalarLike } from "./broadcast.ts";
 
-/** Emits Φ(x) and x/√2, which the slope needs, too. */
+/** Emits Φ(x), and x/√2, which the slope also needs. */
 export function emitCumulative(b: GraphBuilder, x: string) {
   const scaled = b.op("Mul", [x, scalarLike(b, x, Math.SQRT1_2)]);
-  // (1 + erf)/2 in one pass: it is within what HardSigmoid cuts off.
+  // (1 + erf)/2 in one pass: it lies within the limits of HardSigmoid.
   const half = { alpha: float(0.5), beta: float(0.5) };
   const cumulative = b.op("HardSigmoid", [b.op("Erf", [scaled])], half);
   return { scaled, cumulative };
 }
 
-/** Emits the slope at x, with what {@linkcode emitCumulative} has made of it where that is there. */
+/** Emits the slope at x, reusing what {@linkcode emitCumulative} has made if that is given. */
 export function emitSlope(b: GraphBuilder, x: string, made = emitCumulative(b, x)): string {
   const { scaled, cumulative } = made;
   const logOfFactor = scalarLike(b, x, -0.5 * Math.log(2 * Math.PI));

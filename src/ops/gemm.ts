@@ -34,7 +34,7 @@ export function product2d(
   return b.op("Gemm", [x, y], { alpha: float(alpha), transA: int(transA), transB: int(transB) });
 }
 
-/** Rows of A, unless it is read transposed or C has another entry for each row. */
+/** Rows of A, unless A is read transposed or C has a different entry for each row. */
 const rowsOfA: RowTest = (node, { lead, leadOf, dims }) => {
   const [a, , c = ""] = node.inputs;
   const isAlike = c === "" || dims(c).length < 2 || extentsOf(dims(c))[0] === 1;

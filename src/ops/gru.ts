@@ -16,12 +16,12 @@ import {
 import { clipped, type Direction, type Step } from "./recurrent_unrolled.ts";
 import { sliceAxis } from "./slice.ts";
 
-/** Inputs of first states. */
+/** Inputs that hold first states. */
 const STATES = [5];
 
 const isLinearFirst = (node: Node) => intAttribute(node, "linear_before_reset", 0) !== 0;
 
-/** With `linear_before_reset` the last gate's recurrent bias is reset, too: it stays in the step. */
+/** With `linear_before_reset` the last gate's recurrent bias is reset too: it stays in the step. */
 function inputBias(b: GraphBuilder, node: Node, w: string, r: string): string {
   if (!isLinearFirst(node)) return b.op("Add", [w, r]);
   const [count] = b.dims(w);
@@ -31,8 +31,8 @@ function inputBias(b: GraphBuilder, node: Node, w: string, r: string): string {
 }
 
 /**
- * z = f(Wx + Rh), r likewise; n = g(Wx + R(r·h)), or g(Wx + r·(Rh + b)) with `linear_before_reset`;
- * h' = (1 - z)·n + z·h. `clip` holds what activations read.
+ * z = f(Wx + Rh), r likewise; n = g(Wx + R(r·h)), or g(Wx + r·(Rh + b)) with `linear_before_reset`; h' = (1 -
+ * z)·n + z·h. `clip` limits what activations read.
  */
 function stepOf({ b, node, hidden, recurrence, bias, activations }: Direction): Step {
   const [f, g] = activations;
@@ -58,12 +58,12 @@ function stepOf({ b, node, hidden, recurrence, bias, activations }: Direction): 
 }
 
 /**
- * With the values z, r, n of the gates and q = Rh + b of the last: from the last step to the first,
- * δh = δy + z'·δh' + what R gives of δa' (primes: of the step after it).
+ * With the values z, r, n of the gates and q = Rh + b of the last: from the last step to the first, δh = δy +
+ * z'·δh' + the contribution of δa' through R (primes: of the following step).
  *
- * With `linear_before_reset`, where n = tanh(Wx + b + r·q): δa = δh·[(h - n)·z(1 - z), k·q·r(1 - r), k]
- * with k = (1 - z)(1 - n²); of q it is δh·k·r. Without it, where n = tanh(Wx + R(r·h) + b):
- * m = R·(δh·k) is the cotangent of r·h, and that of r's gate m·h·r(1 - r).
+ * With `linear_before_reset`, where n = tanh(Wx + b + r·q): δa = δh·[(h - n)·z(1 - z), k·q·r(1 - r), k] with
+ * k = (1 - z)(1 - n²); the cotangent of q is δh·k·r. Without it, where n = tanh(Wx + R(r·h) + b): m =
+ * R·(δh·k) is the cotangent of r·h, and that of r's gate m·h·r(1 - r).
  */
 const cotangents: Cotangents = (b, node, arriving, wanted) => {
   const plain = new PlainNode(b, node, STATES);
@@ -91,7 +91,7 @@ const cotangents: Cotangents = (b, node, arriving, wanted) => {
   );
   const ofBlock = plain.within(times(rest(b, update), tanhSlope(b, block)), 0);
   const resetSlope = sigmoidSlope(b, reset);
-  // Beyond a sequence's end its state stays as it is.
+  // Beyond its end, a sequence's state stays as it is.
   const updates = plain.steps(plain.within(update, 1));
   const ofInputs = new Array<string>(length);
   const ofStates = new Array<string>(length);

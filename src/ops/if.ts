@@ -1,13 +1,13 @@
 /**
- * If: PyTorch's older exporter guards squeezes and slices with conditions on shapes. Once shapes
- * are known so is the branch, and its nodes take the place of the If.
+ * If: PyTorch's older exporter guards squeezes and slices with conditions on shapes. Once shapes are known so
+ * is the branch, and its nodes replace the If.
  */
 import type { Node } from "../graph/types.ts";
 import { unsupported } from "./args.ts";
 import { Body, constantScalar, made, prefixOf, subgraphOf } from "./subgraph.ts";
 import type { InlinedRule, Inlining } from "./types.ts";
 
-/** Values inside the branch get the If's name in front; values from outside keep theirs. */
+/** Values inside the branch are prefixed with the If's name; values from outside keep theirs. */
 function inline(node: Node, at: Inlining): void {
   const condition = constantScalar(node, at, node.inputs[0], "its condition");
   const prefix = prefixOf(node);

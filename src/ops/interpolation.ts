@@ -1,8 +1,8 @@
 /**
- * Where a resized axis reads of the original one, and how much of what.
+ * Which elements of the original axis a resized axis reads, and with which weights.
  *
- * ONNX Runtime computes coordinates in float32, and so does this: half way between two elements the
- * last bit decides which of them is the nearest.
+ * ONNX Runtime computes coordinates in float32, and so does this: half-way between two elements the last bit
+ * decides which of them is the nearest.
  *
  * Sources: ONNX's Resize-19; ONNX Runtime's `upsamplebase.h`, `upsample.cc` and
  * `upsample_antialias.h`; R. Keys, "Cubic Convolution Interpolation for Digital Image Processing".
@@ -14,19 +14,19 @@ export interface ResizedAxis {
   readonly axis: number;
   readonly from: number;
   readonly to: number;
-  /** About `to / from`; a scale that is given need not be that exactly. */
+  /** About `to / from`; a given scale need not be exactly that. */
   readonly scale: number;
-  /** The region of interest, of an axis from 0 to 1. */
+  /** The region of interest, as fractions of the axis. */
   readonly roi: readonly [start: number, end: number];
 }
 
 /** What an output element is made of: indices of the original axis, and their weights. */
 export type Taps = readonly (readonly [index: number, weight: number])[];
 
-/** How elements between elements are made. */
+/** How values between elements are computed. */
 export interface Interpolation {
   readonly antialias: boolean;
-  /** Whether what would lie outside gets no weight; else the element at the end stands for it. */
+  /** Whether what would lie outside gets no weight; if not, the element at the end stands in for it. */
   readonly excludesOutside: boolean;
   /** The `a` of cubic interpolation. */
   readonly coefficient: number;
@@ -114,7 +114,7 @@ function keys(a: number): (x: number) => number {
 /** Half the elements that a kernel spans. */
 const RADIUS = { linear: 1, cubic: 2 } as const;
 
-/** Downwards the kernel is as wide as the elements are apart that are left. */
+/** When shrinking, the kernel is as wide as the distance between the elements that remain. */
 function antialiased(
   coordinates: readonly number[],
   { from, scale }: ResizedAxis,
@@ -134,7 +134,7 @@ function antialiased(
   });
 }
 
-/** What each coordinate of an axis is made of. */
+/** The taps of each coordinate of an axis. */
 export function tapsOf(
   mode: "linear" | "cubic",
   coordinates: readonly number[],

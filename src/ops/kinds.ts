@@ -1,4 +1,4 @@
-/** What passes ask of nodes that several kinds of operators answer alike. */
+/** Questions that passes ask about nodes and that several kinds of operators answer alike. */
 import type { Node } from "../graph/types.ts";
 import { kindOf } from "./registry.ts";
 import type { Kind } from "./traits.ts";
@@ -11,7 +11,7 @@ const PRODUCTS: ReadonlySet<Kind> = new Set([
   "rounded product",
 ]);
 
-/** Whether a node multiplies by weights, or by what is computed. */
+/** Whether a node multiplies by weights or by computed values. */
 export function multiplies(node: Node): boolean {
   return PRODUCTS.has(kindOf(node));
 }
@@ -22,7 +22,7 @@ export function multipliesRounded(node: Node): boolean {
   return kind === "rounded product" || kind === "rounded attention";
 }
 
-/** Whether a node is attention from queries, keys and values on. */
+/** Whether a node is attention over given queries, keys and values. */
 export function attends(node: Node): boolean {
   const kind = kindOf(node);
   return kind === "attention" || kind === "rounded attention";
@@ -41,7 +41,10 @@ const OF_ALL_PLACES: ReadonlySet<Kind> = new Set([
   "resampling",
 ]);
 
-/** Whether a node computes each place from others, or all of them; windows say by themselves how wide they are. */
+/**
+ * Whether a node computes each position from others, or from all of them; how wide windows are must be asked
+ * of the node.
+ */
 export function seesOtherPlaces(node: Node): boolean {
   return OF_ALL_PLACES.has(kindOf(node));
 }
@@ -52,12 +55,12 @@ export function looksUp(node: Node): boolean {
   return kind === "lookup" || kind === "packed lookup";
 }
 
-/** Whether a node gives another result each time. */
+/** Whether a node gives a different result each time. */
 export function isRandom(node: Node): boolean {
   return kindOf(node) === "random";
 }
 
-/** Whether a node's result says nothing of what is in its inputs, or only sizes. */
+/** Whether a node's result depends on nothing in its inputs, or only on their sizes. */
 export function readsShapes(node: Node): boolean {
   return kindOf(node) === "shape";
 }

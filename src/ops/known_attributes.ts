@@ -1,4 +1,4 @@
-/** Nodes have no attributes but those that their operator's rule reads: none is ever ignored. */
+/** Nodes have no attributes other than those that their operator's rule reads: none is ever ignored. */
 import type { Node } from "../graph/types.ts";
 import { unsupported } from "./args.ts";
 import { refuse, shown } from "./contrib/support.ts";
@@ -14,7 +14,7 @@ function check(node: Node, known: readonly string[]): void {
   }
 }
 
-/** The rule, refusing nodes with attributes that it does not know. */
+/** The rule, made to refuse nodes with attributes that it does not know. */
 export function withKnownAttributes(rule: OpRule): OpRule {
   const { attributes } = rule;
   const infer: OpRule["infer"] = (node, inputs, context) => {

@@ -22,13 +22,13 @@ export function normalizedAxes(node: Node, rank: number): readonly number[] {
   return range(rank).slice(first);
 }
 
-/** Statistics have the normalised axes kept as 1. */
+/** Shape of the statistics: the normalised axes kept as 1. */
 export function statisticDims(node: Node, dims: readonly number[]): readonly number[] {
   const axes = normalizedAxes(node, dims.length);
   return asDims(extentsOf(dims).map((extent, i) => axes.includes(i) ? 1 : extent));
 }
 
-/** 1/√(variance + ε), the node's own output where it has one. */
+/** 1/√(variance + ε): the node's own output if it has one. */
 function inverseDeviation(b: GraphBuilder, node: Node, centred: string): string {
   const own = node.outputs[2];
   if (own !== undefined && own !== "") return own;
@@ -41,8 +41,8 @@ function inverseDeviation(b: GraphBuilder, node: Node, centred: string): string 
 /**
  * Emits a LayerNormalization with the statistics that its cotangent reads.
  *
- * @param bias absent or "": zeros, since ONNX Runtime 1.18's AttentionFusion aborts where a
- *   normalisation without bias has readers
+ * @param bias absent or "": zeros, since ONNX Runtime 1.18's AttentionFusion aborts if a normalisation
+ *   without bias has readers
  * @returns the normalised value
  */
 export function layerNormalize(
@@ -74,7 +74,7 @@ export const LayerNormalization: OpRule = {
     const statistics: Known = { dtype: "float32", dims: statisticDims(node, x.dims) };
     return [{ dtype: x.dtype, dims: x.dims }, statistics, statistics].slice(0, node.outputs.length);
   },
-  /** Asks for the statistics as well, which the cotangent needs. */
+  /** Also asks for the statistics, which the cotangent needs. */
   lower(b, node, { needed }) {
     if (needed[1] || needed[2]) throw unsupported(node, "its outputs Mean and InvStdDev are used");
     const [x, scale, bias] = node.inputs;
@@ -94,7 +94,7 @@ export const LayerNormalization: OpRule = {
     }
     const [, scale, bias] = node.inputs;
     const { dtype } = b.known(node.inputs[0]);
-    // Statistics are float32 whatever the model's type is, and so is what they are computed with.
+    // Statistics are float32 whatever the model's type is, and so is what they are used with.
     const x = castTo(b, node.inputs[0], "float32");
     const dy = castTo(b, ct!, "float32");
     const axes = normalizedAxes(node, b.dims(x).length);

@@ -1,4 +1,4 @@
-/** Loop, unrolled where shapes and constants say how often it runs. */
+/** Loop, unrolled if shapes and constants tell how often it runs. */
 import { bool, int64 } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
 import { label, unsupported } from "./args.ts";
@@ -6,9 +6,9 @@ import { Body, constant, constantScalar, made, prefixOf, stacked, subgraphOf } f
 import type { InlinedRule, Inlining } from "./types.ts";
 
 /**
- * The body's nodes take the Loop's place as often as it runs, those of each iteration under its number.
- * Its condition must come out as a constant each time, also where no first one is given: ONNX Runtime
- * looks at it then, too.
+ * The body's nodes replace the Loop as often as it runs, those of each iteration under its number. Its
+ * condition must come out as a constant each time, even if no first one is given: ONNX Runtime reads it then
+ * too.
  */
 function inline(node: Node, at: Inlining): void {
   const graph = subgraphOf(node, "body");

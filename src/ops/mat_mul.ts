@@ -1,8 +1,8 @@
 /**
  * MatMul, with NumPy's rules for stacks of matrices and for vectors.
  *
- * The cotangents never write out a transposed matrix: against a single right matrix they are Gemm's
- * transA and transB, against a stack ONNX Runtime's FusedMatMul.
+ * The cotangents never write out a transposed matrix: against a single right matrix they use Gemm's transA
+ * and transB, against a stack ONNX Runtime's FusedMatMul.
  */
 import type { GraphBuilder } from "../graph/builder.ts";
 import { int } from "../graph/attributes.ts";
@@ -21,7 +21,7 @@ import type { OpRule } from "./types.ts";
  *
  * @param least dimensions that each operand has: a vector, with one, is a row on the left and a column
  *   on the right, which the product lacks
- * @throws {RangeError} where the operands do not fit, naming the node
+ * @throws {RangeError} if the operands do not fit, naming the node
  */
 export function matMulDims(
   node: Node,
@@ -54,7 +54,7 @@ export function matMulDims(
   ]);
 }
 
-/** The product of stacks of matrices, either one read transposed. */
+/** The product of stacks of matrices, either of which may be read transposed. */
 function matMul(
   b: GraphBuilder,
   left: string,
@@ -70,13 +70,13 @@ function matMul(
 }
 
 /**
- * A gradient that has so many times more columns than rows is not Gemm's: where the weight was read
- * transposed, as an adapter's B is, ONNX Runtime would fuse what transposes the gradient back into Gemm
+ * A gradient with this many times more columns than rows is not computed by Gemm: if the weight was read
+ * transposed, as an adapter's B is, ONNX Runtime would fuse the transposition of the gradient back into Gemm
  * and compute it upright, which is slower.
  */
 const NARROW = 8;
 
-/** Rows of what one matrix is multiplied by. */
+/** Rows of the left operand of a single matrix. */
 const rowsOfLeft: RowTest = ({ inputs: [left, right] }, { lead, leadOf, dims }) =>
   leadOf(left) === lead && dims(left).length > lead && dims(right).length === 2
     ? "first"

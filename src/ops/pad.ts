@@ -1,4 +1,4 @@
-/** Pad: more elements before and after an axis (or fewer: negative counts cut away). */
+/** Pad: more elements before and after an axis (or fewer: negative counts remove elements). */
 import { floatAttribute, intsAttribute, stringAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { asDims, extentsOf } from "../graph/extents.ts";
@@ -19,7 +19,7 @@ import { padZeros } from "./slice.ts";
 import { mixed } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
-/** Counts before and after each axis; in the attribute before operator set 11. */
+/** Counts before and after each axis; an attribute before operator set 11. */
 function counts(node: Node, inputs: readonly (Known | undefined)[]) {
   const rank = required(node, inputs, 0).dims.length;
   const given = intsAttribute(node, "pads", undefined) ?? requiredExtents(node, inputs, 1, "pads");

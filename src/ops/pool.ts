@@ -16,7 +16,7 @@ interface Windows {
   readonly count: readonly number[];
 }
 
-/** With `ceil_mode` a last window may end beyond the padding, if it begins before that at its end. */
+/** With `ceil_mode` a last window may end beyond the padding, if it begins before the end padding does. */
 function windowsOf(node: Node, spatial: readonly number[]): Windows {
   const kernel = intsAttribute(node, "kernel_shape", undefined);
   if (kernel === undefined) throw new SyntaxError(`${label(node)} needs attribute "kernel_shape"`);
@@ -32,7 +32,7 @@ function pooledDims(node: Node, x: Known): readonly number[] {
   return [...x.dims.slice(0, 2), ...windowsOf(node, x.dims.slice(2)).count];
 }
 
-/** How many elements from -`before` to `end` the kernel covers at each position of one axis. */
+/** Number of elements from -`before` to `end` that the kernel covers at each position of one axis. */
 function covered(
   { g, count }: Windows,
   axis: number,
@@ -59,7 +59,7 @@ const AveragePool: OpRule = {
     const x = required(node, inputs, 0);
     return [{ dtype: x.dtype, dims: pooledDims(node, x) }];
   },
-  /** A convolution of each channel by itself with ones, over as many elements as each window has. */
+  /** A convolution of each channel by itself with ones, divided by the number of elements in each window. */
   lower(b, node) {
     const x = b.known(node.inputs[0]);
     const spatial = x.dims.slice(2);
@@ -123,7 +123,7 @@ const MaxPool: OpRule = {
     const dims = pooledDims(node, x);
     return [{ dtype: x.dtype, dims }, { dtype: "int64", dims }];
   },
-  /** A window's cotangent goes to the first of its largest values, as PyTorch's does. */
+  /** A window's cotangent goes to the first of its largest values, as in PyTorch. */
   vjp(b, node, [ct]) {
     const [x] = node.inputs;
     const { dtype, dims } = b.known(x);

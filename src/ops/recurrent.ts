@@ -1,11 +1,11 @@
 /**
  * What LSTM, GRU and RNN have in common.
  *
- * A plain node, of one direction and with no more than weights, biases, lengths and first states, stays
- * one, and has cotangents of its own (`recurrent_cotangents.ts`): a graph of few nodes. Every other one
- * is unrolled over the sequence (`recurrent_unrolled.ts`).
+ * A plain node, of one direction and with no more than weights, biases, lengths and first states, stays one
+ * node, and has cotangents of its own (`recurrent_cotangents.ts`): a graph of few nodes. Every other node is
+ * unrolled over the sequence (`recurrent_unrolled.ts`).
  *
- * Source: ONNX's LSTM-22, GRU-22 and RNN-22; what they leave open is as ONNX Runtime has it.
+ * Source: ONNX's LSTM-22, GRU-22 and RNN-22; what they leave open follows ONNX Runtime.
  */
 import {
   int,
@@ -39,7 +39,7 @@ const ATTRIBUTES = [
   "layout",
 ];
 
-/** What one recurrent operator has of its own. */
+/** What is particular to one recurrent operator. */
 export interface Cell extends Unrolling {
   readonly opType: string;
   readonly gates: number;
@@ -47,13 +47,13 @@ export interface Cell extends Unrolling {
   /** Attributes that no other recurrent operator has, and those of them that a plain node may have. */
   readonly ownAttributes?: readonly string[];
   readonly plainAttributes?: readonly string[];
-  /** What the table of supported operators says beside it. */
+  /** The remark on it in the table of supported operators. */
   readonly remark: string;
-  /** Of a plain node. */
+  /** Cotangents of a plain node. */
   readonly cotangents: Cotangents;
 }
 
-/** Sizes of a node, its weights compared with them. */
+/** Sizes of a node, checked against its weights. */
 function sizesOf(node: Node, inputs: Inputs, { gates, states, peepholes }: Cell) {
   const [x, w, r] = [0, 1, 2].map((i) => required(node, inputs, i).dims);
   const direction = stringAttribute(node, "direction", "forward");
@@ -85,13 +85,13 @@ function sizesOf(node: Node, inputs: Inputs, { gates, states, peepholes }: Cell)
   return { directions, batchFirst, length, batch, hidden, state };
 }
 
-/** Whether no sequence ends before the input does, as constant lengths say. */
+/** Whether constant lengths show that no sequence ends before the input does. */
 function isWhole(lengths: Known | undefined, length: number): boolean {
   return lengths?.value !== undefined &&
     Array.from(toNumbers(lengths.value)).every((own) => own >= length);
 }
 
-/** Whether a node has nothing that its unrolled form is for; directions and layouts are taken apart. */
+/** Whether a node needs nothing that only its unrolled form has; directions and layouts are split off. */
 function isPlain(node: Node, cell: Cell): boolean {
   const { activations, plainAttributes = [], peepholes = Infinity } = cell;
   const usual = ["activations", "direction", "hidden_size", "layout", ...plainAttributes];

@@ -1,8 +1,8 @@
 /**
  * Activations that recurrent operators name in attributes, with the numbers that they take.
  *
- * Sources: ONNX's LSTM-22, GRU-22 and RNN-22; ONNX Runtime's `rnn_helpers.cc`, whose numbers where
- * none are given differ from the specification's for Affine, ThresholdedRelu and ScaledTanh.
+ * Sources: ONNX's LSTM-22, GRU-22 and RNN-22; ONNX Runtime's `rnn_helpers.cc`, whose defaults differ from the
+ * specification's for Affine, ThresholdedRelu and ScaledTanh.
  */
 import { float, floatsAttribute, stringsAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
@@ -15,7 +15,7 @@ type Emit = (b: GraphBuilder, x: string, alpha: number, beta: number) => string;
 
 interface Kind {
   readonly emit: Emit;
-  /** Where none is given; absent where the activation takes none. */
+  /** The default; absent if the activation takes none. */
   readonly alpha?: number;
   readonly beta?: number;
 }
@@ -68,8 +68,8 @@ export type Activation = (b: GraphBuilder, x: string) => string;
 /**
  * Activations as a node names them: those that take numbers take the next ones of the lists.
  *
- * @param names as the attribute has them, of any case
- * @returns `undefined` in the place of a name that is unknown
+ * @param names as the attribute has them, in upper or lower case
+ * @returns `undefined` in the place of an unknown name
  */
 function activationsOf(
   names: readonly string[],
@@ -87,10 +87,10 @@ function activationsOf(
 }
 
 /**
- * A node's activations, those of all directions.
+ * A node's activations for all directions.
  *
- * @param usual names of one direction's where the node names none
- * @throws {UnsupportedError} for names that are unknown, or of another number
+ * @param usual names for one direction if the node names none
+ * @throws {UnsupportedError} for unknown names, or the wrong number of them
  */
 export function activationsIn(
   node: Node,
@@ -100,7 +100,7 @@ export function activationsIn(
   const own = Array.from({ length: directions }, () => usual).flat();
   const names = stringsAttribute(node, "activations", own);
   const found = activationsOf(
-    // The default that RNN's specification names is of two directions; one takes the first.
+    // The default that RNN's specification names is for two directions; a single one takes the first.
     names.length === 2 && own.length === 1 ? names.slice(0, 1) : names,
     floatsAttribute(node, "activation_alpha", []),
     floatsAttribute(node, "activation_beta", []),

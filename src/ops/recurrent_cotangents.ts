@@ -1,8 +1,8 @@
 /**
  * What the cotangents of plain recurrent nodes have in common.
  *
- * Of a step's derivative only the cotangents of states go from step to step. All else, gates and their
- * slopes, is computed of the outputs of all steps at once, so that a step is a handful of nodes.
+ * Within a step's derivative, only the cotangents of states pass from step to step. Everything else, gates
+ * and their slopes, is computed from the outputs of all steps at once, so that a step is a handful of nodes.
  */
 import { int, stringAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
@@ -15,15 +15,15 @@ import { product2d } from "./gemm.ts";
 import { sliceAxis } from "./slice.ts";
 import type { OpRule } from "./types.ts";
 
-/** As a rule's `vjp`. */
+/** Has the signature of a rule's `vjp`. */
 export type Cotangents = NonNullable<OpRule["vjp"]>;
 
-/** Values one after the other along an axis. */
+/** Concatenates values along an axis. */
 export function joined(b: GraphBuilder, values: readonly string[], axis: number): string {
   return values.length === 1 ? values[0] : b.op("Concat", values, { axis: int(axis) });
 }
 
-/** x·wᵀ + c, all of two dimensions. */
+/** x·wᵀ + c, everything of two dimensions. */
 export function affine(b: GraphBuilder, x: string, w: string, c: string | undefined): string {
   return b.op("Gemm", c === undefined ? [x, w] : [x, w, c], { transB: int(1) });
 }
@@ -33,17 +33,17 @@ export function rest(b: GraphBuilder, value: string): string {
   return b.op("Sub", [scalarLike(b, value, 1), value]);
 }
 
-/** σ(1 - σ), the slope of a sigmoid by its value. */
+/** σ(1 - σ), the slope of a sigmoid from its value. */
 export function sigmoidSlope(b: GraphBuilder, value: string): string {
   return b.op("Mul", [value, rest(b, value)]);
 }
 
-/** 1 - t², the slope of a tanh by its value. */
+/** 1 - t², the slope of a tanh from its value. */
 export function tanhSlope(b: GraphBuilder, value: string): string {
   return rest(b, b.op("Mul", [value, value]));
 }
 
-/** A sum of values some of which are absent. */
+/** A sum of values, some of which may be absent. */
 export function total(
   b: GraphBuilder,
   values: readonly (string | undefined)[],
@@ -52,19 +52,19 @@ export function total(
   return found.length === 0 ? undefined : found.reduce((x, y) => b.op("Add", [x, y]));
 }
 
-/** Cotangents of what a product of all steps gave: of inputs by W, of states before by R. */
+/** Cotangents of the products of all steps: of inputs with W, of previous states with R. */
 export interface ProductCotangents {
-  /** Of W·x + its bias, [length · batch, gates · hidden]. */
+  /** Cotangent of W·x + its bias, [length · batch, gates · hidden]. */
   readonly inputs: string;
-  /** Of R·h + its bias, likewise. */
+  /** Cotangent of R·h + its bias, likewise. */
   readonly states: string;
-  /** What R was multiplied with, for so many of the first gates and for those after them. */
+  /** What R was multiplied with: for the first gates, by number, and for those after them. */
   readonly multiplied: readonly { readonly gates: number; readonly by: string }[];
-  /** Of the first states, [batch, hidden] each. */
+  /** Cotangents of the first states, [batch, hidden] each. */
   readonly initial: readonly string[];
 }
 
-/** The input of sequences' lengths. */
+/** The input that holds the lengths of sequences. */
 export const LENGTHS = 4;
 
 /** Whether each row of all steps is an element of its sequence; `undefined` without lengths. */
@@ -82,7 +82,7 @@ function elementMask(
   return b.reshape(b.op("Greater", [lengths, steps]), [length * batch, 1]);
 }
 
-/** A plain node: one direction, its values of all steps as rows [length · batch, ...]. */
+/** A plain node: one direction, with its values of all steps as rows [length · batch, ...]. */
 export class PlainNode {
   readonly b: GraphBuilder;
   readonly length: number;
@@ -92,20 +92,20 @@ export class PlainNode {
   readonly x: string;
   readonly w: string;
   readonly r: string;
-  /** Of W and of R, [gates · hidden] each; absent: none. */
+  /** Biases of W and of R, [gates · hidden] each; absent: none. */
   readonly biases: readonly [string, string] | undefined;
   /** First states, [batch, hidden] each. */
   readonly initial: readonly string[];
   /** The outputs of all steps. */
   readonly outputs: string;
-  /** Steps in the order in which they were taken. */
+  /** Steps in the order in which they were computed. */
   readonly order: readonly number[];
   /** Whether each row is an element of its sequence, [length · batch, 1]; absent: all are. */
   readonly #mask: string | undefined;
   readonly #node: Node;
   readonly #states: readonly number[];
 
-  /** @param states numbers of the inputs of first states */
+  /** @param states indices of the inputs that hold first states */
   constructor(b: GraphBuilder, node: Node, states: readonly number[]) {
     this.b = b;
     this.#node = node;
@@ -134,13 +134,15 @@ export class PlainNode {
     this.order = isReverse ? order.reverse() : order;
   }
 
-  /** Rows, with a number in the place of those that are no elements of their sequence. */
+  /** Replaces rows that are not elements of their sequence by a number. */
   within(rows: string, outside: number): string {
     if (this.#mask === undefined) return rows;
     return this.b.op("Where", [this.#mask, rows, scalarLike(this.b, rows, outside)]);
   }
 
-  /** One for each row that is no element of its sequence, whose state stays, else zero; absent: none is. */
+  /**
+   * One for each row that is not an element of its sequence, whose state stays, else zero; absent: none is.
+   */
   get staying(): string | undefined {
     const { b } = this;
     if (this.#mask === undefined) return undefined;
@@ -148,7 +150,7 @@ export class PlainNode {
     return b.op("Where", [this.#mask, zero, one]);
   }
 
-  /** The outputs before each step: those of sequences that end before it begin anew, going back. */
+  /** The outputs before each step; sequences that have ended before it start again with the first state. */
   get outputsBefore(): string {
     const { b, length, batch, hidden, outputs } = this;
     const [initial] = this.initial;
@@ -160,7 +162,7 @@ export class PlainNode {
     return this.before(b.op("Where", [this.#mask, outputs, first]), initial);
   }
 
-  /** A state before each step, from that after each. */
+  /** A state before each step, from the state after each. */
   before(after: string, initial: string): string {
     const { b, batch, length } = this;
     if (length === 1) return initial;
@@ -176,9 +178,9 @@ export class PlainNode {
   }
 
   /**
-   * Cotangents that arrive at the outputs of steps, that of the last state among them.
+   * Cotangents that arrive at the outputs of steps, including that of the last state.
    *
-   * @param arriving of the node's outputs
+   * @param arriving cotangents of the node's outputs
    */
   #arriving(arriving: readonly (string | undefined)[]): readonly (string | undefined)[] {
     const { b, length, batch, hidden } = this;
@@ -191,7 +193,7 @@ export class PlainNode {
     return each;
   }
 
-  /** The cotangent of a last state, [batch, hidden], which a sequence of no elements does not have. */
+  /** The cotangent of a last state, [batch, hidden], which a sequence without elements does not have. */
   arrivingLast(last: string): string {
     const { b, batch, hidden } = this;
     const rows = b.reshape(last, [batch, hidden]);
@@ -201,10 +203,10 @@ export class PlainNode {
   }
 
   /**
-   * Goes from the last step to the first, each given the cotangent of its output.
+   * Goes from the last step to the first and gives each the cotangent of its output.
    *
-   * @param arriving of the node's outputs
-   * @param step gives, by the cotangent of step t's output, what of it reaches the output before
+   * @param arriving cotangents of the node's outputs
+   * @param step takes the cotangent of step t's output and returns what reaches the previous output
    * @returns the cotangent of the first state
    */
   goBack(

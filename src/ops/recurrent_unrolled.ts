@@ -1,9 +1,9 @@
 /**
  * Recurrent operators step by step.
  *
- * Inputs of all steps are projected in one product; each step adds that of the state before it. Where
- * sequences have lengths of their own, a state stays as it is beyond a sequence's end, so that the
- * reverse direction begins with a sequence's last element, and outputs there are zero.
+ * Inputs of all steps are projected in one product; each step adds the projection of the previous state. If
+ * sequences have lengths of their own, a state stays as it is beyond a sequence's end, so that the reverse
+ * direction begins with a sequence's last element, and outputs there are zero.
  */
 import type { GraphBuilder } from "../graph/builder.ts";
 import { toNumbers } from "../graph/tensor.ts";
@@ -22,11 +22,11 @@ export interface Direction {
   readonly hidden: number;
   /** R, [gates · hidden, hidden]. */
   readonly recurrence: string;
-  /** The bias of the recurrence, [gates · hidden], where there are biases. */
+  /** The bias of the recurrence, [gates · hidden], if there are biases. */
   readonly bias?: string;
-  /** The last of the inputs, of LSTM: peepholes, [3 · hidden]. */
+  /** LSTM's last input: peepholes, [3 · hidden]. */
   readonly peepholes?: string;
-  /** In the order in which the operator names them. */
+  /** Activations in the order in which the operator names them. */
   readonly activations: readonly ((x: string) => string)[];
 }
 
@@ -35,7 +35,7 @@ export interface Direction {
  *
  * @param projected W·x + bias, [batch, gates · hidden]
  * @param states [batch, hidden] each
- * @returns the states after it, the output first
+ * @returns the states after the step, the output first
  */
 export type Step = (projected: string, states: readonly string[]) => readonly string[];
 
@@ -43,16 +43,16 @@ export type Step = (projected: string, states: readonly string[]) => readonly st
 export interface Unrolling {
   /** Names of the activations of one direction. */
   readonly activations: readonly string[];
-  /** Inputs of initial states. */
+  /** Inputs that hold initial states. */
   readonly states: readonly number[];
-  /** Input of peepholes. */
+  /** Input that holds peepholes. */
   readonly peepholes?: number;
-  /** What is added to the projected inputs of both biases, [gates · hidden] each; default their sum. */
+  /** What is added to the projected inputs from both biases, [gates · hidden] each; default their sum. */
   readonly inputBias?: (b: GraphBuilder, node: Node, w: string, r: string) => string;
   readonly stepOf: (direction: Direction) => Step;
 }
 
-/** Every direction as values of its own. */
+/** Each direction as separate values. */
 export interface Runs {
   /** [length · batch, hidden], or [length, 1, batch, hidden]. */
   readonly outputs: string;
@@ -60,13 +60,13 @@ export interface Runs {
   readonly last: readonly string[];
 }
 
-/** Entry `index` of the first axis, which goes away. */
+/** Entry `index` of the first axis, which is removed. */
 function entry(b: GraphBuilder, value: string, index: number): string {
   const rest = b.dims(value).slice(1);
   return b.reshape(sliceAxis(b, value, 0, index, index + 1), rest);
 }
 
-/** For each step which sequences go on that far; `undefined` where all do. */
+/** For each step, which sequences last that long; `undefined` if all do. */
 function goingOn(b: GraphBuilder, lengths: string, batch: number, steps: number) {
   const column = b.reshape(lengths, [batch, 1]);
   return range(steps).map((step) => {
@@ -78,19 +78,19 @@ function goingOn(b: GraphBuilder, lengths: string, batch: number, steps: number)
   });
 }
 
-/** What one direction leaves: the output of each step, and its last states. */
+/** The result of one direction: the output of each step, and its last states. */
 interface Run {
   readonly outputs: readonly string[];
   readonly last: readonly string[];
 }
 
-/** What a direction begins with. */
+/** What a direction starts with. */
 interface Begin {
-  /** Of each step. */
+  /** The projected inputs of each step. */
   readonly projected: readonly string[];
   readonly initial: readonly string[];
   readonly isReverse: boolean;
-  /** Of each step, which sequences go on that far. */
+  /** For each step, which sequences last that long. */
   readonly masks?: readonly (string | undefined)[];
 }
 
@@ -113,7 +113,7 @@ function run(
       states = next.map((value, i) => b.op("Where", [mask, value, states[i]]));
     }
   }
-  // A sequence of no elements has no last state, not even its first one.
+  // A sequence without elements has no last state, not even its first one.
   const some = masks?.[0];
   if (some === undefined) return { outputs, last: states };
   return { outputs, last: states.map((s) => b.op("Where", [some, s, scalarLike(b, s, 0)])) };
@@ -122,8 +122,8 @@ function run(
 /**
  * All directions, step by step.
  *
- * @param node of layout 0
- * @param activations of all directions
+ * @param node a node with layout 0
+ * @param activations those of all directions
  */
 export function unrolled(
   b: GraphBuilder,
@@ -177,7 +177,7 @@ export function unrolled(
   });
 }
 
-/** Holds a value to [-threshold, threshold], as the attribute `clip` says; absent: the value itself. */
+/** Limits a value to [-threshold, threshold], as the attribute `clip` says; absent: the value itself. */
 export function clipped(b: GraphBuilder, value: string, threshold: number | undefined): string {
   if (threshold === undefined) return value;
   return b.op("Clip", [

@@ -34,7 +34,7 @@ import type { OpRule } from "./types.ts";
 
 type Inputs = readonly (Known | undefined)[];
 
-/** The axes reduced over: all where none are given, unless the node says that none means none. */
+/** The axes reduced over: all if none are given, unless the node says that none means none. */
 function reducedAxes(node: Node, inputs: Inputs): readonly number[] {
   const rank = required(node, inputs, 0).dims.length;
   const given = axesOf(node, inputs) ?? [];
@@ -48,13 +48,13 @@ const keptShape = (shape: readonly Extent[], axes: readonly number[]) =>
 
 interface Reduction {
   readonly opType: string;
-  /** Combines the elements that fall together. */
+  /** Combines the elements that are reduced to one. */
   readonly fold?: (values: readonly number[]) => number;
-  /** The same of whole numbers that follow from a batch's sizes. */
+  /** The same for integers that follow from a batch's sizes. */
   readonly extentOf?: (values: readonly Extent[]) => Extent;
   /**
-   * Cotangent of x. `y` and `ct` have the reduced axes kept as 1; the result is broadcast to x's
-   * shape where it lacks it. `count` elements fall together.
+   * Cotangent of x. `y` and `ct` have the reduced axes kept as 1; the result is broadcast to x's shape if it
+   * lacks it. `count` elements are reduced to one.
    */
   readonly derivative?: (b: GraphBuilder, x: string, y: string, ct: string, reduced: {
     readonly axes: readonly number[];
@@ -156,7 +156,7 @@ const shared: Reduction["derivative"] = (b, x, y, ct, { axes }) => {
   return b.op("Mul", [won, b.op("Div", [ct, winners])]);
 };
 
-/** One of so many parts, as a constant. */
+/** 1 / `count`, as a constant. */
 function share(b: GraphBuilder, dtype: DataType, count: Extent): string {
   const bytesOf = (count: number) => fromNumbers(dtype, [], [1 / count]).bytes;
   return b.constant(sizedTensor("one part of", dtype, [], [count], bytesOf), "scalar");

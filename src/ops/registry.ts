@@ -1,4 +1,4 @@
-/** Every operator graft knows, by domain and name. */
+/** Every operator that graft knows, by domain and name. */
 import type { Infer } from "../graph/builder.ts";
 import { GRAFT, MICROSOFT, type Node, operatorName, type Opsets } from "../graph/types.ts";
 import { type OpRule, TRAINING_OPSET, UnsupportedError } from "./types.ts";
@@ -10,13 +10,13 @@ import { type FileTraits, type Kind, mixed, type Traits } from "./traits.ts";
 import { UNTRAINED } from "./untrained.ts";
 import { ownValue } from "../records.ts";
 
-/** What is known of an operator, with a rule or without. */
+/** What is known about an operator, with or without a rule. */
 interface Operator {
   readonly rule?: OpRule;
   readonly traits: Traits;
 }
 
-/** By domain, then by name: planning asks at every node, many times. */
+/** By domain, then by name: planning looks up every node, many times. */
 const OPERATORS = new Map<string, Map<string, Operator>>();
 
 function enter(domain: string, opType: string, traits: FileTraits, rule?: OpRule): void {
@@ -31,12 +31,12 @@ for (const rule of RULES) enter(rule.domain, rule.opType, rule.traits, rule);
 
 const UNKNOWN = mixed("other");
 
-/** The rules of all operators that models may hold, for the table of them and for tests over each. */
+/** The rules of all operators that models may hold, for the table of operators and for tests of each. */
 export function allRules(): readonly OpRule[] {
   return RULES.filter(({ domain }) => domain !== GRAFT);
 }
 
-/** The rule of a node's operator, `undefined` where graft has none. */
+/** The rule of a node's operator, `undefined` if graft has none. */
 export function findRule(node: Pick<Node, "domain" | "opType">): OpRule | undefined {
   return OPERATORS.get(node.domain)?.get(node.opType)?.rule;
 }
@@ -56,14 +56,14 @@ export function ruleOf(node: Pick<Node, "domain" | "opType" | "name">): OpRule {
 }
 
 /**
- * The traits of a node's operator. What a rule does not state, since no training graph holds the
- * operator, and all of an operator that graft does not know, promises nothing.
+ * The traits of a node's operator. Nothing is promised for traits that a rule does not state, since no
+ * training graph holds the operator, and for operators that graft does not know.
  */
 export function traitsOf({ domain, opType }: Pick<Node, "domain" | "opType">): Traits {
   return OPERATORS.get(domain)?.get(opType)?.traits ?? UNKNOWN;
 }
 
-/** What a node's operator is. */
+/** The kind of a node's operator. */
 export function kindOf(node: Pick<Node, "domain" | "opType">): Kind {
   return traitsOf(node).kind;
 }
@@ -79,8 +79,8 @@ export function inferWith(opsets: Opsets): Infer {
     ruleOf(node).infer(node, inputs, { opset: ownValue(opsets, node.domain) ?? 1 });
 }
 
-/** Operator sets of the graphs graft builds. */
+/** Operator sets of the graphs that graft builds. */
 export const TRAINING_OPSETS: Opsets = { "": TRAINING_OPSET, "com.microsoft": 1 };
 
-/** Shape inference for graphs graft builds. */
+/** Shape inference for graphs that graft builds. */
 export const inferTraining: Infer = inferWith(TRAINING_OPSETS);

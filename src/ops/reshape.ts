@@ -13,7 +13,7 @@ import type { Count, OpRule, OpsetContext, TrainingRule } from "./types.ts";
 
 type Inputs = readonly (Known | undefined)[];
 
-/** The same bytes under other dimensions: a constant stays one, however large. */
+/** The same bytes with other dimensions: a constant stays one, however large. */
 function renamed(x: Known, shape: readonly Extent[]): Known {
   const { dtype, value } = x;
   const dims = asDims(shape);
@@ -42,7 +42,7 @@ function reshapeDims(node: Node, inputs: Inputs): readonly Extent[] {
 function flattenDims(node: Node, inputs: Inputs): readonly Extent[] {
   const dims = extentsOf(required(node, inputs, 0).dims);
   const axis = intAttribute(node, "axis", 1);
-  // An axis equal to the rank is allowed here alone.
+  // Only here may an axis equal the rank.
   const at = axis === dims.length ? axis : normalizeAxis(node, axis, dims.length);
   return [productOf(dims.slice(0, at)), productOf(dims.slice(at))];
 }
@@ -94,7 +94,7 @@ function renaming(
 
 const Reshape: OpRule = {
   ...renaming("Reshape", ["allowzero", "shape"], "1..2", reshapeDims),
-  // Leading axes of both are the same rows, on however many axes either has them.
+  // Leading axes of both are the same rows, on however many axes each has them.
   traits: {
     ...VIEW,
     rows: ({ inputs: [x] }, { leadOf }) => leadOf(x) === undefined ? undefined : "first",

@@ -1,6 +1,6 @@
 /**
- * Resize, and Upsample, which it was before operator set 10: along one axis after another a product
- * with a constant matrix of weights, or a choice of elements.
+ * Resize, and Upsample, as it was called before operator set 10: along one axis after another a product with
+ * a constant matrix of weights, or a choice of elements.
  */
 import {
   floatAttribute,
@@ -25,13 +25,13 @@ type Inputs = readonly (Known | undefined)[];
 
 const f32 = Math.fround;
 
-/** Numbers of an input that must be a constant; `undefined` where it is absent or empty. */
+/** Numbers of an input that must be a constant; `undefined` if it is absent or empty. */
 function numbers(node: Node, inputs: Inputs, index: number, what: string) {
   const found = constantInts(node, inputs, index, what);
   return found?.length === 0 ? undefined : found;
 }
 
-/** The axes that `scales`, `sizes` and `roi` speak of. */
+/** The axes that `scales`, `sizes` and `roi` refer to. */
 function axesOf(node: Node, rank: number, given: readonly number[], what: string) {
   const axes = intsAttribute(node, "axes", undefined)?.map((a) => normalizeAxis(node, a, rank)) ??
     range(rank);
@@ -45,7 +45,7 @@ function axesOf(node: Node, rank: number, given: readonly number[], what: string
   return axes;
 }
 
-/** The scale that all axes share so that their sizes keep the ratio that they have. */
+/** The scale that all axes share so that their sizes keep their ratio. */
 function sharedScale(node: Node, scales: readonly number[]): number | undefined {
   const policy = stringAttribute(node, "keep_aspect_ratio_policy", "stretch");
   if (policy === "stretch") return undefined;
@@ -89,7 +89,7 @@ const transformationOf = (node: Node, { opset }: OpsetContext) =>
 
 const CROP = "tf_crop_and_resize";
 
-/** Positions on the axes that are resized, each of which is computed here. */
+/** Most positions on the axes that are resized, each of which is computed here. */
 const MOST_POSITIONS = 2 ** 26;
 
 /** The axes that are resized. An axis of scale 1 stays as it is, and so do all if no size changes. */
@@ -118,7 +118,7 @@ function resizedAxes(node: Node, inputs: Inputs, context: OpsetContext): readonl
   });
 }
 
-/** How an axis is read: what is nearest, or a mix of several elements. */
+/** How an axis is read: the nearest elements, or a mix of several. */
 type Read = { readonly nearest: readonly number[] } | { readonly taps: readonly Taps[] };
 
 function readOf(
@@ -140,7 +140,7 @@ function readOf(
     if (nearest === undefined) throw unsupported(node, `attribute "nearest_mode" is "${rounding}"`);
     return { nearest };
   }
-  // Upsample wrote "bilinear" at first.
+  // Upsample first used "bilinear".
   const kernel = mode === "bilinear" ? "linear" : mode;
   if (kernel !== "linear" && kernel !== "cubic") {
     throw unsupported(node, `attribute "mode" is "${mode}"`);
@@ -154,7 +154,7 @@ function readOf(
   };
 }
 
-/** Elements of an axis by index; each so many times in a row where that is what it comes to. */
+/** Elements of an axis by index; repeated as a whole if the indices come to that. */
 function chosen(b: GraphBuilder, value: string, axis: number, indices: readonly number[]): string {
   const dims = b.dims(value);
   const times = indices.length / dims[axis];
@@ -170,14 +170,14 @@ function chosen(b: GraphBuilder, value: string, axis: number, indices: readonly 
   return b.op("Gather", [value, b.int64s(indices)], { axis: int(axis) });
 }
 
-/** Weights of a matrix beyond which an axis is read a tap at a time: a long recording has such axes. */
+/** Weights of a matrix beyond which an axis is read tap by tap: long recordings have such axes. */
 const LARGE_MATRIX = 2 ** 22;
-/** Taps that are few enough for that. */
+/** Most taps for reading tap by tap. */
 const FEW_TAPS = 16;
 /** Weights of the largest matrix. */
 const LARGEST_MATRIX = 2 ** 26;
 
-/** Sums of an axis' elements, weighted: a product with the matrix of weights. */
+/** Weighted sums of an axis' elements: a product with the matrix of weights. */
 function weighted(b: GraphBuilder, value: string, axis: number, taps: readonly Taps[]): string {
   const { dtype, dims } = b.known(value);
   const [from, to] = [dims[axis], taps.length];
@@ -203,7 +203,7 @@ function weighted(b: GraphBuilder, value: string, axis: number, taps: readonly T
   return b.reshape(b.op("MatMul", [weights, stack]), out);
 }
 
-/** The same tap by tap, of which an element has `most`. */
+/** The same tap by tap, of which an element has at most `most`. */
 function weightedByTaps(
   b: GraphBuilder,
   value: string,
@@ -228,7 +228,7 @@ function weightedByTaps(
   return parts.reduce((sum, part) => b.op("Add", [sum, part]));
 }
 
-/** Which elements of the output lie inside on all axes; `undefined` where all do. */
+/** Which elements of the output lie inside on all axes; `undefined` if all do. */
 function insideOf(
   rank: number,
   axes: readonly ResizedAxis[],

@@ -2,8 +2,8 @@
  * SimplifiedLayerNormalization (ONNX Runtime's, in ONNX's domain) and RMSNormalization (operator
  * set 23): y = x·r·scale with r = 1/√(mean(x²) + ε), over the last axes.
  *
- * With h = ct·scale: dx = r·h - x·r³·mean(h·x), dscale = Σ ct·x·r. The cotangent reads the input and
- * r, which is one number a row, and never the output.
+ * With h = ct·scale: dx = r·h - x·r³·mean(h·x), dscale = Σ ct·x·r. The cotangent reads the input and r, which
+ * is one number per row, and never the output.
  */
 import { float, floatAttribute, int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
@@ -44,7 +44,7 @@ function lower(b: GraphBuilder, node: Node, needed: readonly boolean[]): readonl
   const y = rmsNormalize(
     b,
     x,
-    // ONNX lets the scale broadcast, ONNX Runtime's kernel does not.
+    // ONNX lets the scale broadcast; ONNX Runtime's kernel does not.
     expandTo(b, scale, dims.slice(normalizedAxes(node, dims.length)[0])),
     floatAttribute(node, "epsilon", 1e-5),
     intAttribute(node, "axis", -1),

@@ -4,10 +4,10 @@ import { recurrent } from "./recurrent.ts";
 import { affine, type Cotangents, joined, PlainNode, tanhSlope } from "./recurrent_cotangents.ts";
 import { clipped, type Direction, type Step } from "./recurrent_unrolled.ts";
 
-/** Inputs of first states. */
+/** Inputs that hold first states. */
 const STATES = [5];
 
-/** h' = f(Wx + Rh), `clip` holding what f reads. */
+/** h' = f(Wx + Rh); `clip` limits what f reads. */
 function stepOf({ b, node, recurrence, activations: [f] }: Direction): Step {
   const clip = floatAttribute(node, "clip", -1);
   const threshold = clip < 0 ? undefined : clip;
@@ -16,7 +16,7 @@ function stepOf({ b, node, recurrence, activations: [f] }: Direction): Step {
   ];
 }
 
-/** From the last step to the first, δh = δy + R·δa' (of the step after it) and δa = δh(1 - h²). */
+/** From the last step to the first, δh = δy + R·δa' (of the following step) and δa = δh(1 - h²). */
 const cotangents: Cotangents = (b, node, arriving, wanted) => {
   const plain = new PlainNode(b, node, STATES);
   const slopes = plain.steps(plain.within(tanhSlope(b, plain.outputs), 0));
@@ -24,7 +24,7 @@ const cotangents: Cotangents = (b, node, arriving, wanted) => {
   const ofGate = new Array<string>(plain.length);
   const ofState = plain.goBack(arriving, (dh, t) => {
     ofGate[t] = b.op("Mul", [dh, slopes[t]]);
-    // Beyond a sequence's end its state stays as it is.
+    // Beyond its end, a sequence's state stays as it is.
     const direct = staying === undefined ? [] : [b.op("Mul", [dh, staying[t]])];
     return b.op("Gemm", [ofGate[t], plain.r, ...direct]);
   });

@@ -1,6 +1,6 @@
 /**
- * RotaryEmbedding of operator set 23. ONNX Runtime's own operator of that name does the same in
- * releases that know no operator set 23, so training lowers to it.
+ * RotaryEmbedding of operator set 23. ONNX Runtime's own operator of that name does the same in releases
+ * without operator set 23, so training lowers to it.
  */
 import { int, intAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
@@ -14,8 +14,8 @@ import { inferLikeInput } from "./like_input.ts";
 import type { OpRule } from "./types.ts";
 
 /**
- * Without positions the caches hold one row a token, [B, T, half], or [1, T, half] for all
- * sequences as PyTorch exports them: positions that number those rows.
+ * Without positions the caches hold one row per token, [B, T, half], or [1, T, half] for all sequences as
+ * PyTorch exports them: emits positions that number those rows.
  */
 function numbered(b: GraphBuilder, batch: Extent, tokens: Extent, cos: string, sin: string) {
   const [sequences, , half] = b.shape(cos);

@@ -7,12 +7,12 @@ import type { RowFacts, RowTest } from "./traits.ts";
 /** Whether the first input has its rows on as many axes as the result. */
 const keepsAxes = ({ inputs: [x] }: Node, { leadOf, lead }: RowFacts) => leadOf(x) === lead;
 
-/** Rows are those of the first input, each of which is its last axis at least. */
+/** Rows are those of the first input; each of them is at least its last axis. */
 export const rowsOfFirst: RowTest = (node, facts) =>
   keepsAxes(node, facts) && facts.dims(node.inputs[0]).length > facts.lead ? "first" : undefined;
 
 /**
- * The same, where the axis that an attribute names lies behind the leading axes.
+ * The same, if the axis that an attribute names lies behind the leading axes.
  *
  * @param of the operands: the first input, or all of them
  */
@@ -30,7 +30,7 @@ export function rowsBefore(
   };
 }
 
-/** The same, where all axes that a constant input lists lie behind the leading axes. */
+/** The same, if all axes that a constant input lists lie behind the leading axes. */
 export function rowsBeforeAxes(input: number): RowTest {
   return (node, facts) => {
     const axes = facts.constant(node.inputs[input] ?? "");

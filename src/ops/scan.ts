@@ -6,7 +6,7 @@ import { normalizeAxis, range } from "./axes.ts";
 import { Body, made, prefixOf, stacked, subgraphOf } from "./subgraph.ts";
 import type { InlinedRule, Inlining } from "./types.ts";
 
-/** What a Scan reads and writes, beside its body. */
+/** What a Scan reads and writes, besides its body. */
 interface Scanned {
   readonly states: readonly string[];
   readonly sequences: readonly string[];
@@ -14,7 +14,7 @@ interface Scanned {
   readonly length: number;
 }
 
-/** A list of one number for each of `count` values; zeros where the node has none. */
+/** A list of one number for each of `count` values; zeros if the node has none. */
 function listOf(node: Node, name: string, count: number): readonly number[] {
   const list = intsAttribute(node, name, new Array<number>(count).fill(0));
   if (list.length === count) return list;
@@ -48,7 +48,7 @@ function read(node: Node, graph: Graph, at: Inlining): Scanned {
   return { states, sequences, inputAxes, length: lengths[0] };
 }
 
-/** Nodes that take a sequence apart, and the names of its elements in order. */
+/** Nodes that split a sequence, and the names of its elements in order. */
 function elements(sequence: string, axis: number, length: number, prefix: string) {
   const parts = range(length).map((t) => `${prefix}${t}`);
   const single = parts.map((name) => `${name}/element`);
@@ -62,7 +62,7 @@ function elements(sequence: string, axis: number, length: number, prefix: string
   return { nodes: length === 0 ? [] : [split, ...squeezed], single };
 }
 
-/** The body's nodes take the Scan's place once for each element, under its number. */
+/** The body's nodes replace the Scan once for each element, under its number. */
 function inline(node: Node, at: Inlining): void {
   if (at.opset < 9) throw unsupported(node, "before operator set 9 it has batches of its own");
   const graph = subgraphOf(node, "body");

@@ -32,7 +32,7 @@ function scatter(
     remark: 'reductions "none" and "add"',
     traits: { ...mixed("scatter"), memory },
     infer: inferLikeInput,
-    /** Where updates replace, their indices must not repeat (ONNX's own condition). */
+    /** If updates replace elements, their indices must not repeat (ONNX's own condition). */
     vjp(b, node, [ct], wanted) {
       const [, indices, updates] = node.inputs;
       const kept = () => {

@@ -1,4 +1,7 @@
-/** ArgMax, ArgMin, TopK, OneHot and NonZero: indices out (or in); only TopK's values have a gradient. */
+/**
+ * ArgMax, ArgMin, TopK, OneHot and NonZero: their outputs (or inputs) are indices; only TopK's values have a
+ * gradient.
+ */
 import { intAttribute } from "../graph/attributes.ts";
 import type { Known } from "../graph/builder.ts";
 import { asDims, extentsOf } from "../graph/extents.ts";
@@ -59,7 +62,7 @@ const TopK: OpRule = {
     const out = asDims(shape.map((dim, i) => i === axis ? k : dim));
     return [{ dtype, dims: out }, { dtype: "int64", dims: out }];
   },
-  /** The count moves from the attribute to the input; the indices are made whoever reads them. */
+  /** The count moves from the attribute to the input; the indices are computed even if nobody reads them. */
   lower(b, node) {
     const { k: _, ...attributes } = node.attributes;
     const count = b.int64s([topCount(node, knownInputs(b, node))]);
@@ -91,7 +94,7 @@ const OneHot: OpRule = {
   },
 };
 
-/** How many there are is known for constants alone. */
+/** How many there are is known for constants only. */
 const NonZero: OpRule = {
   opType: "NonZero",
   domain: "",

@@ -1,4 +1,4 @@
-/** Shape and Size: always constants, since all dimensions are known, if not as numbers. */
+/** Shape and Size: always constants, since all dimensions are known, though not always as numbers. */
 import { intAttribute } from "../graph/attributes.ts";
 import { extentsOf, int64Of } from "../graph/extents.ts";
 import { productOf } from "../graph/extent_arithmetic.ts";

@@ -1,4 +1,4 @@
-/** Slice: a regular part of each axis. */
+/** Slice: evenly spaced elements of each axis. */
 import { intsAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { asDims, extentsOf } from "../graph/extents.ts";
@@ -20,19 +20,19 @@ interface Span {
   readonly count: Extent;
 }
 
-/** A position in [low, high]: the nearest to `at`. */
+/** The position in [low, high] that is nearest to `at`. */
 function held(at: Extent, low: Extent, high: Extent): Extent {
   if (isAtMost(at, low)) return low;
   return isAtMost(high, at) ? high : at;
 }
 
-/** How many positions lie from start to end, exclusive. */
+/** Number of positions from start to end, exclusive. */
 function countOf(start: Extent, end: Extent, step: number): Extent {
   if (step === 1) return isAtMost(end, start) ? 0 : minus(end, start);
   return Math.max(0, Math.ceil((settled(end) - settled(start)) / step));
 }
 
-/** What is taken of each axis, ends and negative positions resolved. */
+/** What is taken of each axis, with ends and negative positions resolved. */
 function spans(node: Node, inputs: readonly (Known | undefined)[]): readonly Span[] {
   const dims = extentsOf(required(node, inputs, 0).dims);
   const inAttributes = intsAttribute(node, "starts", undefined);
@@ -49,7 +49,7 @@ function spans(node: Node, inputs: readonly (Known | undefined)[]): readonly Spa
     const step = steps[i];
     if (step === 0) throw new RangeError(`${label(node)}: a step must not be 0`);
     const dim = dims[axis];
-    // Backwards, -1 means "before the first element": the range that positions are held to shifts.
+    // Backwards, -1 means "before the first element": the range that positions are limited to shifts.
     const [low, high] = step > 0 ? [0, dim] : [-1, minus(dim, 1)];
     const hold = (at: Extent) => held(isAtMost(at, -1) ? plus(at, dim) : at, low, high);
     const [start, end] = [hold(starts[i]), hold(ends[i])];
@@ -70,7 +70,7 @@ export function sliceAxis(
   return b.op("Slice", [value, b.int64s([from]), b.int64s([to]), b.int64s([axis])]);
 }
 
-/** Pads with zeros; negative counts cut away. `before` and `after` have one entry an axis. */
+/** Pads with zeros; negative counts remove elements. `before` and `after` have one entry per axis. */
 export function padZeros(
   b: GraphBuilder,
   value: string,
@@ -130,7 +130,7 @@ export const Slice: OpRule = {
       b.int64s(range(dims.length)),
     ])];
   },
-  /** Zeros everywhere else: a Pad, after spreading the elements out where steps are not 1. */
+  /** Zeros everywhere else: a Pad, after spreading the elements out if steps are not 1. */
   vjp(b, node, [ct]) {
     const dims = b.shape(node.inputs[0]);
     const taken = spans(node, knownInputs(b, node));

@@ -13,8 +13,8 @@ import { rowByRow, type Scratch } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
 /**
- * Before operator set 13, `axis` (1 by default) was where the dimensions were split into rows and
- * columns, and each row was normalised as a whole.
+ * Before operator set 13, `axis` (1 by default) split the dimensions into rows and columns, and each row was
+ * normalised as a whole.
  */
 function lower(b: GraphBuilder, node: Node, opset: number): readonly string[] | undefined {
   if (opset >= 13) return undefined;
@@ -28,7 +28,7 @@ function lower(b: GraphBuilder, node: Node, opset: number): readonly string[] | 
   return [b.reshape(b.op(node.opType, [x], { axis: int(-1) }), shape)];
 }
 
-/** Another axis than the last is brought there and back. */
+/** Any axis but the last is moved to the end and back. */
 const otherAxis: Scratch = (node, values) => {
   const { dtype, dims } = values.known(node.inputs[0]);
   const axis = intAttribute(node, "axis", -1);
@@ -68,12 +68,11 @@ function softmax(
 }
 
 /**
- * dx = y·(ct - Σ ct·y): the difference first, so that of attention's scores no more than three values
- * are there at once, `y` included, which others may still read.
+ * dx = y·(ct - Σ ct·y): the difference first, so that of attention's scores no more than three values are in
+ * memory at once, including `y`, which others may still read.
  *
- * A row with nothing to attend to (all scores -∞) is not a number; PyTorch exports such attention
- * with IsNaN and a Where that puts zeros in its place, so its cotangent is 0 and what comes out must
- * be 0 too.
+ * A row with nothing to attend to (all scores -∞) is NaN; PyTorch exports such attention with IsNaN and a
+ * Where that puts zeros in its place, so its cotangent is 0 and the result must be 0 too.
  */
 export const Softmax = softmax("Softmax", (b, y, ct, axis) => {
   const total = sum(b, b.op("Mul", [ct, y]), [axis]);

@@ -1,4 +1,4 @@
-/** The nodes of a subgraph, for the place of the node that holds it. */
+/** The nodes of a subgraph, which replace the node that holds it. */
 import { BadInputError } from "../errors.ts";
 import { tensorValue } from "../graph/attributes.ts";
 import { elementCount, type Tensor, toNumbers } from "../graph/tensor.ts";
@@ -9,19 +9,19 @@ import type { Inlining } from "./types.ts";
 /** Renames a value. */
 type Rename = (name: string) => string;
 
-/** A subgraph of a node; throws a `BadInputError` where it has none of that name. */
+/** A subgraph of a node; throws a `BadInputError` if it has none of that name. */
 export function subgraphOf(node: Node, name: string): Graph {
   const found = node.attributes[name];
   if (found?.kind !== "graph") throw new BadInputError(`${label(node)} needs attribute "${name}"`);
   return found.value;
 }
 
-/** What the names of a node's inlined values begin with: none clash with others then. */
+/** Prefix for the names of a node's inlined values, so that none clash with others. */
 export function prefixOf(node: Node): string {
   return `${node.name || node.outputs.find((name) => name !== "")}/`;
 }
 
-/** A node that computes one value of others. */
+/** A node that computes one value from others. */
 export function made(
   opType: string,
   inputs: readonly string[],
@@ -36,7 +36,7 @@ export function constant(value: Tensor, output: string): Node {
   return made("Constant", [], output, { value: tensorValue(value) });
 }
 
-/** A subgraph that stands, once or several times, in the graph around it. */
+/** A subgraph that is inserted, once or several times, into the graph around it. */
 export class Body {
   /** Its constants, which are the same each time. */
   readonly constants: readonly Node[];
@@ -46,7 +46,7 @@ export class Body {
   readonly #nodes: readonly Node[];
   readonly #computed: ReadonlySet<string>;
 
-  /** @param prefix what the names of the constants begin with */
+  /** @param prefix prefix of the names of the constants */
   constructor(graph: Graph, prefix: string) {
     this.#graph = graph;
     this.#prefix = prefix;
@@ -69,10 +69,10 @@ export class Body {
   }
 
   /**
-   * Its other nodes.
+   * The subgraph's other nodes.
    *
-   * @param prefix what names of computed values begin with; those from outside keep theirs
-   * @param given what stands for its inputs, in order
+   * @param prefix prefix of the names of computed values; those from outside keep theirs
+   * @param given the values that replace its inputs, in order
    */
   nodes(
     prefix: string,
@@ -105,7 +105,7 @@ function renameInputs(node: Node, rename: Rename): Node {
   return { ...node, inputs: node.inputs.map(rename), attributes: Object.fromEntries(attributes) };
 }
 
-/** Renames what a subgraph reads of the graph around it. */
+/** Renames what a subgraph reads from the graph around it. */
 function renameReads(graph: Graph, outer: Rename): Graph {
   const own = new Set([
     ...graph.inputs.map(({ name }) => name),
@@ -121,9 +121,9 @@ function renameReads(graph: Graph, outer: Rename): Graph {
 }
 
 /**
- * The one number, or flag, that a value holds.
+ * The single number, or flag, that a value holds.
  *
- * @throws {UnsupportedError} where it is computed from data; the message names it as `what`
+ * @throws {UnsupportedError} if it is computed from data; the message calls it `what`
  */
 export function constantScalar(node: Node, at: Inlining, name: string, what: string): number {
   const { dims, value } = at.known(name);
@@ -135,9 +135,9 @@ export function constantScalar(node: Node, at: Inlining, name: string, what: str
 }
 
 /**
- * Nodes that put one value of each iteration into one, along an axis of its own.
+ * Nodes that stack one value of each iteration along a new axis.
  *
- * @param declared the subgraph's output that the values are, whose shape is asked for where there are none
+ * @param declared the subgraph's output that the values are; gives the shape if there are none
  */
 export function stacked(
   node: Node,
@@ -155,7 +155,7 @@ export function stacked(
   ];
 }
 
-/** No values of a shape that a subgraph declares. */
+/** An empty value of a shape that a subgraph declares. */
 function nothing(
   node: Node,
   axis: number,

@@ -9,7 +9,7 @@ import { foldedFrom, sourceIndices, stridesOf } from "./fold.ts";
 import { rowByRow, type RowTest } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
-/** Output axis i is input axis perm[i]; reversed where the node does not say. */
+/** Output axis i is input axis perm[i]; reversed if the node does not say. */
 function permutation(node: Node, rank: number): readonly number[] {
   const perm = intsAttribute(node, "perm", undefined) ?? range(rank).reverse();
   if (perm.length !== rank || [...perm].sort((x, y) => x - y).some((axis, i) => axis !== i)) {
@@ -21,8 +21,8 @@ function permutation(node: Node, rank: number): readonly number[] {
 }
 
 /**
- * Transposes a matrix. The permutation is always written: without it ONNX Runtime 1.30 ends the process
- * where its optimiser meets a `Transpose` of dequantised values.
+ * Transposes a matrix. The permutation is always written: without it ONNX Runtime 1.30 ends the process if
+ * its optimiser meets a `Transpose` of dequantised values.
  */
 export function transpose(b: GraphBuilder, matrix: string): string {
   return b.op("Transpose", [matrix], { perm: ints([1, 0]) });
@@ -34,7 +34,7 @@ export function transposedMatrix(node: Node | undefined): string | undefined {
   return intsAttribute(node, "perm", [1, 0]).join() === "1,0" ? node.inputs[0] : undefined;
 }
 
-/** Rows stay where a written permutation leaves the leading axes in their place. */
+/** Rows stay if a written permutation leaves the leading axes in place. */
 const keepsLeading: RowTest = (node, { lead, leadOf }) => {
   const perm = intsAttribute(node, "perm", undefined);
   const stay = perm?.slice(0, lead).every((axis, i) => axis === i);

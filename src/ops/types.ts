@@ -1,12 +1,11 @@
 /**
- * What graft must know of an operator to train through it.
+ * What graft must know about an operator to train through it.
  *
- * One operator a file, one line each in `standard.ts`, `contrib.ts` or `internal.ts`; nothing else
- * names it. Its traits say what passes ask for (`traits.ts`): `elementwise()`, `rowByRow()` and
- * `mixed()` make those of an operator that training graphs may hold, and one that is always lowered
- * or inlined says its kind and its rows. All shapes are concrete: a training graph is
- * compiled for each batch size and sequence length, so broadcasting and reshaping are settled
- * when the graph is built and never at run time.
+ * One operator per file, one line each in `standard.ts`, `contrib.ts` or `internal.ts`; nothing else names
+ * it. Its traits answer what passes ask (`traits.ts`): `elementwise()`, `rowByRow()` and `mixed()` make those
+ * of an operator that training graphs may hold, and one that is always lowered or inlined states its kind and
+ * its rows. All shapes are concrete: a training graph is compiled for each batch size and sequence length, so
+ * broadcasting and reshaping are settled when the graph is built and never at run time.
  */
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import type { Node } from "../graph/types.ts";
@@ -17,7 +16,7 @@ import type { FileTraits, Traits } from "./traits.ts";
 
 /** Operator-set versions that nodes were written against; `""` is ONNX's own. */
 export interface OpsetContext {
-  /** Version of the domain the node belongs to. */
+  /** Version of the domain that the node belongs to. */
   readonly opset: number;
 }
 
@@ -27,45 +26,47 @@ export interface LoweringContext extends OpsetContext {
   readonly needed: readonly boolean[];
   /** How 4- and 8-bit blocks are dequantised; default `gather_block`. */
   readonly dequantForm?: DequantForm;
-  /** How attention is written; default in blocks of queries at once. */
+  /** How attention is emitted; default: directly, in blocks of queries. */
   readonly attention?: AttentionForm;
 }
 
-/** Where the nodes of a subgraph take the place of the node that holds it. */
+/** Where the nodes of a subgraph replace the node that holds it. */
 export interface Inlining extends OpsetContext {
-  /** What is known there of a value of the user's graph. */
+  /** What is known there about a value of the user's graph. */
   known(value: string): Known;
   /**
-   * Puts nodes of the user's graph there, after those put before.
+   * Adds nodes of the user's graph there, after those added before.
    *
-   * @param results what is read of them later
-   * @throws {UnsupportedError} where these are more nodes than a graph should have
+   * @param results those of their values that are read later
+   * @throws {UnsupportedError} if this gives more nodes than a graph should have
    */
   emit(nodes: readonly Node[], results: readonly string[]): void;
 }
 
-/** How many there are: so many, from so many to so many, or so many and any number more. */
+/** A count: an exact number, a range, or a minimum. */
 export type Count = `${number}` | `${number}..${number}` | `${number}..`;
 
-/** What is said of every operator. */
+/** What is stated about every operator. */
 interface Operator {
   readonly opType: string;
   /** `""` for ONNX, `"com.microsoft"` for ONNX Runtime's own. */
   readonly domain: string;
   /** First operator set of its domain that the rule is for; ONNX's of 7 and before count as 7. */
   readonly since: number;
-  /** Attributes that the rule reads, or that change nothing graft computes. Any other is refused by name. */
+  /**
+   * Attributes that the rule reads, or that change nothing that graft computes. Any other is refused by name.
+   */
   readonly attributes: readonly string[];
-  /** How many inputs it has in any operator set, optional ones included. */
+  /** Number of inputs that it has in any operator set, optional ones included. */
   readonly inputs: Count;
   readonly outputs: Count;
-  /** What the table of supported operators says beside it. */
+  /** The remark on it in the table of supported operators. */
   readonly remark?: string;
 
   /**
-   * Types, shapes and, where they are small constants, contents of all outputs.
+   * Types, shapes and, if they are small constants, contents of all outputs.
    *
-   * @throws {RangeError | SyntaxError} where inputs or attributes do not fit the operator, naming them
+   * @throws {RangeError | SyntaxError} if inputs or attributes do not fit the operator, naming them
    */
   infer(
     node: Node,
@@ -75,8 +76,8 @@ interface Operator {
 }
 
 /**
- * An operator of models that no training graph holds: it is always replaced by others. Planning asks
- * nothing of it but what concerns the model's own graph.
+ * An operator of models that no training graph holds: it is always replaced by others. Planning asks nothing
+ * about it but what concerns the model's own graph.
  */
 export interface LoweredRule extends Operator {
   readonly traits: FileTraits;
@@ -84,8 +85,8 @@ export interface LoweredRule extends Operator {
   /**
    * Rewrites a node of the user's graph for training.
    *
-   * @returns names of the values that stand for the node's outputs ("" for one that nothing needs)
-   * @throws {UnsupportedError} for an attribute or optional input graft does not implement
+   * @returns names of the values that replace the node's outputs ("" for one that nothing needs)
+   * @throws {UnsupportedError} for an attribute or optional input that graft does not implement
    */
   lower(b: GraphBuilder, node: Node, context: LoweringContext): readonly string[];
 
@@ -94,14 +95,14 @@ export interface LoweredRule extends Operator {
   expand?: undefined;
 }
 
-/** An operator with subgraphs, whose nodes take its place: no training graph holds it. */
+/** An operator with subgraphs, whose nodes replace it: no training graph holds it. */
 export interface InlinedRule extends Operator {
   readonly traits: FileTraits;
 
   /**
-   * Puts nodes of the subgraphs in the place of a node of the user's graph; they define its outputs.
+   * Replaces a node of the user's graph by nodes of its subgraphs, which define its outputs.
    *
-   * @throws {UnsupportedError} where data decides which nodes, or how often
+   * @throws {UnsupportedError} if data decides which nodes, or how often
    */
   inline(node: Node, at: Inlining): void;
 
@@ -118,16 +119,16 @@ export interface TrainingRule extends Operator {
    * Rewrites a node of the user's graph for training: fused operators into those that have a `vjp`,
    * old operator-set forms into the training operator set's ({@linkcode TRAINING_OPSET}).
    *
-   * @returns names of the values that stand for the node's outputs ("" for one that nothing needs),
-   *   or `undefined` to keep the node as it is
-   * @throws {UnsupportedError} for an attribute or optional input graft does not implement
+   * @returns names of the values that replace the node's outputs ("" for one that nothing needs), or
+   *   `undefined` to keep the node as it is
+   * @throws {UnsupportedError} for an attribute or optional input that graft does not implement
    */
   lower?(b: GraphBuilder, node: Node, context: LoweringContext): readonly string[] | undefined;
 
   /**
    * Vector-Jacobian product: emits the cotangents of the inputs.
    *
-   * @param cotangents one per output; `undefined` where no gradient arrives (at least one does)
+   * @param cotangents one per output; `undefined` if no gradient arrives (at least one does)
    * @param wanted one per input; only these need a cotangent
    * @returns one per input, `undefined` for "no gradient" (integer inputs, unwanted ones); each has
    *   exactly its input's shape
@@ -140,20 +141,20 @@ export interface TrainingRule extends Operator {
   ): readonly (string | undefined)[];
 
   /**
-   * Emits the nodes that compute an operator which only graft's own graphs hold
-   * (domain `graft`); done when a session's graph is finished. They define the node's outputs.
+   * Emits the nodes that compute an operator which only graft's own graphs hold (domain `graft`); called when
+   * a session's graph is finished. They define the node's outputs.
    */
   expand?(b: GraphBuilder, node: Node): void;
 
   inline?: undefined;
 }
 
-/** All that graft knows of an operator. */
+/** Everything that graft knows about an operator. */
 export type OpRule = InlinedRule | LoweredRule | TrainingRule;
 
 /**
- * The operator set of every graph graft builds for training. ONNX Runtime 1.18, the oldest release
- * supported, implements it.
+ * The operator set of every graph that graft builds for training. ONNX Runtime 1.18, the oldest supported
+ * release, implements it.
  */
 export const TRAINING_OPSET = 21;
 

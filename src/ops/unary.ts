@@ -1,9 +1,9 @@
 /**
  * Elementwise functions of one value, with the algebra of their derivatives.
  *
- * Derivatives are what central differences give wherever those exist. At a kink: `Abs` takes 0 at
- * 0 and `Relu` takes 0 at 0, as PyTorch does. Where the slope is infinite (`Sqrt` at 0, `Log` and
- * `Reciprocal` at 0) the cotangent is infinite or not a number, as PyTorch's is.
+ * Derivatives are what central differences give wherever those exist. At a kink: `Abs` takes 0 at 0 and
+ * `Relu` takes 0 at 0, as in PyTorch. Where the slope is infinite (`Sqrt` at 0, `Log` and `Reciprocal` at 0)
+ * the cotangent is infinite or NaN, as in PyTorch.
  */
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { roundHalfEven } from "../graph/round_half_even.ts";
@@ -17,12 +17,12 @@ import type { OpRule, TrainingRule } from "./types.ts";
 
 const CHEAP = elementwise("other", "cheap");
 const COSTLY = elementwise("other", "costly");
-/** What stands between two layers, in the runtime's memory as any other function. */
+/** Traits of functions that stand between two layers; in memory they are like any other function. */
 const ACTIVATION = elementwise("activation", "costly");
 const CHEAP_ACTIVATION = elementwise("activation", "cheap");
 const IN_PLACE: Traits = { ...CHEAP_ACTIVATION, memory: "in place" };
 
-/** Derivative: x is the input, y the output, ct its cotangent. `undefined` where it is 0. */
+/** Derivative: x is the input, y the output, ct its cotangent. `undefined` if it is 0. */
 type Derivative = (
   b: GraphBuilder,
   x: string,

@@ -1,4 +1,4 @@
-/** Operators that models run with and nothing trains through: they have no rule, but are something. */
+/** Operators that models run but nothing trains through: they have no rule, but have a kind. */
 import { MICROSOFT } from "../graph/types.ts";
 import type { FileTraits, Kind } from "./traits.ts";
 

@@ -7,7 +7,7 @@ import { broadcastStrides, foldedFrom, sourceIndices } from "./fold.ts";
 import { elementwise, type Scratch } from "./traits.ts";
 import type { OpRule } from "./types.ts";
 
-/** Either branch is blended with the condition first, and then both with each other. */
+/** Each branch is first blended with the condition, and then both with each other. */
 const branches: Scratch = (node, values) => {
   const [{ dims: condition }, ...both] = node.inputs.map((input) => values.known(input));
   return both.map(({ dtype, dims }) =>
@@ -36,7 +36,7 @@ export const Where: OpRule = {
       return Array.from(at, (from, i) => truth[from] !== 0 ? first[i] : offset + second[i]);
     }, [condition])];
   },
-  /** Selects, never multiplies: what was not selected may be infinite or not a number. */
+  /** Selects, never multiplies: what was not selected may be infinite or NaN. */
   vjp(b, node, [ct], wanted) {
     const [condition, x, y] = node.inputs;
     if (!isFloating(b.known(x).dtype)) return [undefined, undefined, undefined];
