@@ -4,7 +4,7 @@ import { BoundedTemplate } from "./bounded_jinja.ts";
 import type { Message } from "./messages.ts";
 import type { SpecialTokens } from "./special_tokens.ts";
 
-/** A template's text and its place, for messages. */
+/** A template's text and the file that it came from. */
 export interface ChatTemplateFile {
   /** File that the template came from, for messages. */
   readonly name: string;

@@ -1,4 +1,4 @@
-/** What training and evaluation read of their rows. */
+/** How training and evaluation read their rows. */
 import type { ParametersOf } from "../config/parameter.ts";
 import type { ColumnNames } from "./rows.ts";
 
@@ -6,17 +6,17 @@ import type { ColumnNames } from "./rows.ts";
 export interface DataConfig {
   /** Longest sequence in tokens, at least 2; what is longer is cut. */
   readonly maxSeqLength: number;
-  /** Whether the loss counts completions and assistant turns only. */
+  /** Whether the loss counts only completions and assistant turns. */
   readonly maskPrompt: boolean;
-  /** Name of the prompt's field; default: found by looking. */
+  /** Name of the prompt's field; default: detected. */
   readonly promptFeature?: string;
-  /** Name of the completion's field; default: found by looking. */
+  /** Name of the completion's field; default: detected. */
   readonly completionFeature?: string;
-  /** Name of the field with the messages; default: found by looking. */
+  /** Name of the field with the messages; default: detected. */
   readonly chatFeature?: string;
-  /** Name of the field with plain text; default: found by looking. */
+  /** Name of the field with plain text; default: detected. */
   readonly textFeature?: string;
-  /** Name of the field with the class; default: found by looking. */
+  /** Name of the field with the class; default: detected. */
   readonly labelColumn?: string;
 }
 

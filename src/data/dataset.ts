@@ -24,7 +24,7 @@ export interface DatasetOptions {
   readonly columns?: ColumnNames;
   /** The rows' kind, instead of the detected one. */
   readonly kind?: RowKind;
-  /** Task that the rows are for, where looking would choose another kind. */
+  /** Task that the rows are for, if detection would choose another kind. */
   readonly task?: Task;
   /** Longest row accepted; default {@linkcode MAX_ROW_BYTES}. */
   readonly maxRowBytes?: number;
@@ -37,7 +37,7 @@ export const MAX_ROW_BYTES = 16 << 20;
 export interface PlacedRow {
   /** Position in the file, from 0. */
   readonly index: number;
-  /** What the row says. */
+  /** The parsed row. */
   readonly row: Row;
   /** `file:line`, for messages. */
   readonly place: string;
@@ -49,7 +49,7 @@ interface Layout {
   fields(record: RawRecord, place: string): JsonObject;
 }
 
-/** The rows of a file: their shape, and where each one lies. */
+/** The rows of a file: their shape, and the position of each. */
 export class Dataset {
   readonly #offsets = new Column(Float64Array);
   readonly #lengths = new Column(Uint32Array);

@@ -1,4 +1,4 @@
-/** From an opened data set to batches of tokens. */
+/** Turns an opened data set into batches of tokens. */
 import { Batches } from "./batches.ts";
 import { defaultBuckets } from "./buckets.ts";
 import type { DataConfig } from "./data_config.ts";
@@ -13,15 +13,15 @@ import { MemoryBytes, TokenStore } from "./token_store.ts";
 /** Data files from this size on leave their encoded rows on disk, not in memory. */
 const ON_DISK_FROM_BYTES = 64 << 20;
 
-/** What encoding must know of the model. */
+/** What encoding must know about the model. */
 export interface ModelText {
   /** Tokenizer and chat template. */
   readonly text: TextProcessor;
   /** Whether the model has an input `token_type_ids`. */
   readonly tokenTypeIds: boolean;
-  /** Tokens of every sequence, where the model takes no other number. */
+  /** Tokens of every sequence, if the model takes no other number. */
   readonly length?: number;
-  /** Rows of the embedding, where known. */
+  /** Rows of the embedding, if known. */
   readonly vocabSize?: number;
 }
 
@@ -34,9 +34,9 @@ export interface EncodeBatchesOptions {
   readonly order: RowOrder;
   /** Rows to take; default all. */
   readonly indices?: Uint32Array;
-  /** What encoding must know of the model. */
+  /** What encoding must know about the model. */
   readonly model: ModelText;
-  /** Longest sequence, loss mask, rows of a batch, and the seed of the order. */
+  /** Longest sequence, loss mask, rows per batch, and the seed of the order. */
   readonly config: DataConfig & { readonly batchSize: number; readonly seed: number };
   /** Class names in the order of their ids, for classification. */
   readonly labels?: LabelMap;
@@ -49,7 +49,7 @@ export interface EncodeBatchesOptions {
 /**
  * Encodes a data set and puts its rows into batches.
  *
- * @throws {BadInputError} for a row that cannot be encoded, or where no row has anything to learn
+ * @throws {BadInputError} for a row that cannot be encoded, or if no row has anything to learn
  * @throws {UsageError} for chats without a template
  */
 export async function encodeBatches(

@@ -6,7 +6,7 @@ import { computedMs } from "../system/process_work.ts";
 import { decodeFrames, encodeFrame } from "./guard_frames.ts";
 import { type Call, type Reply, TEXT_PROCESS } from "./guard_protocol.ts";
 
-/** The longest accepted answer: sixteen times that for the longest row. */
+/** The longest accepted answer: sixteen times the one for the longest row. */
 const MAX_REPLY_BYTES = 64 << 20;
 
 /** The kernel ends this process first when memory is short, because its work can be repeated. */

@@ -61,8 +61,8 @@ export interface Watch extends Disposable {
 }
 
 /**
- * Ends a process that exceeds its limits. Its time is processor time, because the same work takes longer
- * in real time beside other programs.
+ * Ends a process that exceeds its limits. Its time is processor time, because the same work takes longer in
+ * real time when other programs run.
  */
 export function watched(
   child: TextChild,

@@ -98,7 +98,7 @@ export class GuardedText implements TextProcessor {
     return this.#ask("decode", [sequences, options], ids);
   }
 
-  /** Puts messages through the chat template. */
+  /** Renders messages with the chat template. */
   async render(messages: readonly Message[], options?: RenderOptions): Promise<string> {
     const size = characters([messages, options]);
     checkCharacters(size, this.files.name);

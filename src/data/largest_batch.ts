@@ -1,4 +1,4 @@
-/** Finds the batch for which a step needs most memory. */
+/** Finds the batch for which a step needs the most memory. */
 import type { Batch, Batches } from "./batches.ts";
 import { bucketFor } from "./buckets.ts";
 

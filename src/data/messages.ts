@@ -9,9 +9,9 @@ const ROLES: readonly Role[] = ["system", "developer", "user", "assistant", "too
 
 /** One message; other fields are passed to the chat template unchanged. */
 export interface Message {
-  /** Who speaks. */
+  /** The role of the speaker. */
   readonly role: Role;
-  /** What is said. */
+  /** The text of the message. */
   readonly content: string;
   /** 0 leaves an assistant's turn out of the loss, as in OpenAI's fine-tuning files. */
   readonly weight?: 0 | 1;
@@ -55,7 +55,7 @@ function parseMessage(value: unknown, place: string): Message {
   return { ...value, role: role as Role, content: contentOf(value, place) };
 }
 
-/** Reads text, or the joined text parts of OpenAI's list form; may be absent beside tool calls. */
+/** Reads text, or the joined text parts of OpenAI's list form; may be absent if there are tool calls. */
 function contentOf(message: { readonly [field: string]: unknown }, place: string): string {
   const { content } = message;
   if (Array.isArray(content)) {

@@ -4,7 +4,7 @@ import type { EncodedRows } from "./token_store.ts";
 
 /** How rows are put into batches. */
 export interface OrderOptions {
-  /** Rows of a batch. */
+  /** Rows per batch. */
   readonly batchSize: number;
   /**
    * `shuffled`: a new seeded order every epoch, rows of similar length together. `in-order`: as in the

@@ -20,17 +20,17 @@ export interface MessagesRow {
 
 /** A prompt and its completion. */
 export interface CompletionRow {
-  /** A prompt and what is to follow it. */
+  /** A prompt and its completion. */
   readonly kind: "completion";
-  /** What is given. */
+  /** The text that is given. */
   readonly prompt: string;
-  /** What is to be learned. */
+  /** The text to learn. */
   readonly completion: string;
 }
 
 /** Plain text, learned as a whole. */
 export interface TextRow {
-  /** Plain text, all of which is to be learned. */
+  /** Plain text, learned as a whole. */
   readonly kind: "text";
   /** The text. */
   readonly text: string;
@@ -38,9 +38,9 @@ export interface TextRow {
 
 /** A text and the name of its class. */
 export interface LabelRow {
-  /** A text with a class. */
+  /** A text and the name of its class. */
   readonly kind: "label";
-  /** What is to be classified. */
+  /** The text to classify. */
   readonly text: string;
   /** Name of its class. */
   readonly label: string;

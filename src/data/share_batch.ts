@@ -59,8 +59,8 @@ const UNEVEN = 0.01;
 const FEW_SEQUENCES = 32;
 
 /**
- * Assigns the longest sequences first, each to the shard that has least with it and is not full; then
- * exchanges sequences.
+ * Assigns the longest sequences first, each to the shard that has the least work with it and is not full;
+ * then exchanges sequences.
  */
 function divide(tokens: readonly number[], shares: number, shared: SharedTokens): Part[] {
   const parts = Array.from({ length: shares }, (): Part => ({ rows: [], sum: 0 }));
@@ -126,12 +126,12 @@ function computedOf(
   return rows.reduce((sum, row, i) => sum + tokens[row] - shared.most(row, rows.slice(0, i)), 0);
 }
 
-/** Numbers of common first tokens of each two sequences of a batch. */
+/** Numbers of common first tokens for each pair of a batch's sequences. */
 class SharedTokens {
   readonly #keys: readonly TokenKeys[];
   readonly #common = new Map<number, number>();
 
-  /** @param keys of each sequence; empty: no two have any in common */
+  /** @param keys those of each sequence; empty: no two sequences have tokens in common */
   constructor(keys: readonly TokenKeys[]) {
     this.#keys = keys;
   }

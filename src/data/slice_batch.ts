@@ -2,7 +2,7 @@
 import { int64, type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
 import { IGNORED, type TokenBatch } from "./targets.ts";
 
-/** Sequences [start, end) of a batch, as far as it has them, with their padding. */
+/** Sequences [start, end) of a batch, as far as they exist, with their padding. */
 export function sliceBatch(batch: TokenBatch, start: number, end: number): TokenBatch {
   const [sequences, length] = batch.inputIds.dims;
   end = Math.min(end, sequences);

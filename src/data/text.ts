@@ -19,7 +19,7 @@ import {
 
 /** A model's files for text processing. */
 export interface TextFiles extends TokenizerFiles {
-  /** The chat template, where the model has one. */
+  /** The chat template, if the model has one. */
   readonly chatTemplate?: ChatTemplateFile;
 }
 

@@ -6,7 +6,7 @@ import type { EncodedRow } from "./encode.ts";
 export interface EncodedRows {
   /** Number of rows. */
   readonly count: number;
-  /** Number of tokens of a row. */
+  /** Number of tokens in a row. */
   tokenCount(index: number): number;
   /** Reads a row's tokens. */
   row(index: number): Promise<EncodedRow>;

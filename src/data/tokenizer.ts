@@ -1,5 +1,5 @@
 /**
- * Converts text to token ids and back, by a model's own `tokenizer.json`.
+ * Converts text to token ids and back, using a model's own `tokenizer.json`.
  *
  * It uses @huggingface/tokenizers, and checks its input and its ids, because the library returns
  * `undefined` for tokens without an id and accepts ids that do not exist.
@@ -149,7 +149,7 @@ export class Tokenizer {
       }));
   }
 
-  /** The special tokens around a text, found by encoding a text with and without them. */
+  /** Finds the special tokens around a text by encoding a text with and without them. */
   #affixes(): [number[], number[]] {
     const plain = this.encode("a", { addSpecialTokens: false });
     const full = this.encode("a");
