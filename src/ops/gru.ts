@@ -31,8 +31,8 @@ function inputBias(b: GraphBuilder, node: Node, w: string, r: string): string {
 }
 
 /**
- * z = f(Wx + Rh), r likewise; n = g(Wx + R(r·h)), or g(Wx + r·(Rh + b)) with `linear_before_reset`; h' = (1 -
- * z)·n + z·h. `clip` limits what activations read.
+ * z = f(Wx + Rh), r likewise; n = g(Wx + R(r·h)), or g(Wx + r·(Rh + b)) with `linear_before_reset`;
+ * h' = (1 - z)·n + z·h. `clip` limits what activations read.
  */
 function stepOf({ b, node, hidden, recurrence, bias, activations }: Direction): Step {
   const [f, g] = activations;
@@ -58,12 +58,12 @@ function stepOf({ b, node, hidden, recurrence, bias, activations }: Direction): 
 }
 
 /**
- * With the values z, r, n of the gates and q = Rh + b of the last: from the last step to the first, δh = δy +
- * z'·δh' + the contribution of δa' through R (primes: of the following step).
+ * With the values z, r, n of the gates and q = Rh + b of the last: from the last step to the first,
+ * δh = δy + z'·δh' + the contribution of δa' through R (primes: of the following step).
  *
- * With `linear_before_reset`, where n = tanh(Wx + b + r·q): δa = δh·[(h - n)·z(1 - z), k·q·r(1 - r), k] with
- * k = (1 - z)(1 - n²); the cotangent of q is δh·k·r. Without it, where n = tanh(Wx + R(r·h) + b): m =
- * R·(δh·k) is the cotangent of r·h, and that of r's gate m·h·r(1 - r).
+ * With `linear_before_reset`, where n = tanh(Wx + b + r·q): δa = δh·[(h - n)·z(1 - z), k·q·r(1 - r), k]
+ * with k = (1 - z)(1 - n²); the cotangent of q is δh·k·r. Without it, where n = tanh(Wx + R(r·h) + b):
+ * m = R·(δh·k) is the cotangent of r·h, and that of r's gate m·h·r(1 - r).
  */
 const cotangents: Cotangents = (b, node, arriving, wanted) => {
   const plain = new PlainNode(b, node, STATES);

@@ -18,8 +18,8 @@ import { clipped, type Direction, type Step } from "./recurrent_unrolled.ts";
 const STATES = [5, 6];
 
 /**
- * i = f(Wx + Rh + P·c), g = g(…), f likewise or 1 - i; c' = f·c + i·g; o sees c'; h' = o·h(c'). `clip` limits
- * what the activations of gates read, not the memory.
+ * i = f(Wx + Rh + P·c), g = g(…), f likewise or 1 - i; c' = f·c + i·g; o sees c'; h' = o·h(c').
+ * `clip` limits what the activations of gates read, not the memory.
  */
 function stepOf({ b, node, recurrence, peepholes, activations }: Direction): Step {
   const [f, g, h] = activations;
@@ -44,9 +44,9 @@ function stepOf({ b, node, recurrence, peepholes, activations }: Direction): Ste
 }
 
 /**
- * With the gates' inputs a = Wx + Rh + b, their values i, o, f, g and t = tanh(c'): from the last step to the
- * first, δh = δy + R·δa', δc = δh·o(1 - t²) + δc'·f' (primes: of the following step) and δa = [δc·g·i(1 - i),
- * δh·t·o(1 - o), δc·c·f(1 - f), δc·i(1 - g²)].
+ * With the gates' inputs a = Wx + Rh + b, their values i, o, f, g and t = tanh(c'): from the last
+ * step to the first, δh = δy + R·δa', δc = δh·o(1 - t²) + δc'·f' (primes: of the following step) and
+ * δa = [δc·g·i(1 - i), δh·t·o(1 - o), δc·c·f(1 - f), δc·i(1 - g²)].
  */
 const cotangents: Cotangents = (b, node, arriving, wanted) => {
   const plain = new PlainNode(b, node, STATES);
