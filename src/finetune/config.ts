@@ -1,4 +1,4 @@
-/** The configuration of a fine-tuning: PEFT's names for the adapter, mlx-lm's for the rest. */
+/** The configuration of a fine-tuning run: PEFT's names for the adapter, mlx-lm's for the rest. */
 import type { Given } from "../config/given.ts";
 import type { DataConfig } from "../data/data_config.ts";
 import type { Numeric } from "../plan/names.ts";
@@ -143,7 +143,7 @@ export interface FineTunePauses {
   readonly window?: string;
 }
 
-/** Everything that decides a fine-tuning; {@linkcode resolveConfig} makes one. */
+/** Everything that decides a fine-tuning run; {@linkcode resolveConfig} makes one. */
 export interface FineTuneConfig
   extends
     FineTuneData,

@@ -1,4 +1,4 @@
-/** The data of a fine-tuning and the adapter that learns it. */
+/** The data of a fine-tuning run and the adapter that learns it. */
 import { GuardedText } from "../data/mod.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";

@@ -1,4 +1,4 @@
-/** What a fine-tuning reports while it runs, for a terminal, a log or a program. */
+/** What a fine-tuning run reports while it runs, for a terminal, a log or a program. */
 import type { PrepareReport } from "../data/mod.ts";
 import type { StoredAdapter } from "../hub/adapter_store.ts";
 import type { IntegerForm } from "../ops/internal/integer_form.ts";
@@ -127,8 +127,8 @@ export interface TestMetrics {
   readonly accuracy?: number;
 }
 
-/** Everything that a fine-tuning reports. */
+/** Everything that a fine-tuning run reports. */
 export type FineTuneEvent = PreparationEvent | RunEvent;
 
-/** Takes the events of a fine-tuning as they come. */
+/** Takes the events of a fine-tuning run as they come. */
 export type OnEvent<E extends FineTuneEvent = FineTuneEvent> = (event: E) => void;

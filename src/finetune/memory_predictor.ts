@@ -123,10 +123,7 @@ class MemoryPredictor {
     });
   }
 
-  /**
-   * The plans of a batch's parts that run at the same time: each span has its own, other parts share the
-   * largest's.
-   */
+  /** The plans of parts that run at the same time: each span has its own, other parts share the largest's. */
   #plansOf(batch: TokenBatch, { keepBytes }: Kept, arithmetic: Arithmetic): TrainingPlan[] {
     const { options, shards } = this.#run;
     const { dropout } = options;

@@ -79,7 +79,7 @@ function linesUntil(path: string, step: number): string {
     try {
       return JSON.parse(line).step <= step;
     } catch {
-      return false; // the empty end, or a line a kill cut short
+      return false; // the empty end, or a line that a kill cut short
     }
   }).map((line) => line + "\n").join("");
 }

@@ -1,4 +1,4 @@
-/** The parameters of a fine-tuning: what each accepts, and the only place that defines their defaults. */
+/** The parameters of a fine-tuning run: what each accepts, and the only place that defines their defaults. */
 import type { ParametersOf } from "../config/parameter.ts";
 import { DATA_PARAMETERS } from "../data/data_config.ts";
 import { RUNTIME_PARAMETERS } from "../runtime/runtime_parameters.ts";

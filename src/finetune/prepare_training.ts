@@ -1,4 +1,4 @@
-/** Everything a fine-tuning needs, from its configuration: model, data, adapter, optimiser. */
+/** Everything a fine-tuning run needs, from its configuration: model, data, adapter, optimiser. */
 import type { TokenBatch } from "../data/targets.ts";
 import type { Message } from "../errors.ts";
 import { openRunner } from "../runtime/open_runner.ts";

@@ -20,7 +20,7 @@ export interface RunOptions {
   readonly onEvent?: OnEvent<RunEvent>;
 }
 
-/** The result of a fine-tuning. */
+/** The result of a fine-tuning run. */
 export interface FineTuneResult {
   /** Folder of the adapter. */
   readonly adapterPath: string;
@@ -33,7 +33,7 @@ export interface FineTuneResult {
 }
 
 /**
- * Runs a training to its end and saves the adapter.
+ * Runs training to its end and saves the adapter.
  *
  * @throws {ParameterError} for parameters that contradict each other, what is on disk, or the data
  * @throws {StorageError} if something cannot be written

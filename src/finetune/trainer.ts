@@ -9,7 +9,7 @@ import { resolveConfig } from "./resolve_config.ts";
 import { type FineTuneResult, runTraining } from "./run_training.ts";
 import type { TrainingParts } from "./training_parts.ts";
 
-/** How a fine-tuning is watched and stopped. */
+/** How a fine-tuning run is watched and stopped. */
 export interface FineTuneOptions {
   /** Called with what is found, chosen and done, as it happens. */
   readonly onEvent?: OnEvent<FineTuneEvent>;
@@ -21,7 +21,7 @@ export interface FineTuneOptions {
   readonly signal?: AbortSignal;
 }
 
-/** A fine-tuning whose model, data and adapter are loaded and checked; it can be run once. */
+/** A fine-tuning run whose model, data and adapter are loaded and checked; it can be run once. */
 export class Trainer implements Disposable {
   readonly #parts: TrainingParts<TokenBatch>;
   readonly #onEvent: OnEvent<FineTuneEvent>;

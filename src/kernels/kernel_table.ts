@@ -49,7 +49,7 @@ export interface KernelTable extends KernelSource {
   readonly timings: readonly KernelTiming[];
 }
 
-/** Billions of floating-point operations a second, a multiplication and an addition counted as two. */
+/** Billions of floating-point operations per second, a multiplication and an addition counted as two. */
 export function gflops({ rows, columns, tokens, milliseconds }: KernelTiming): number | undefined {
   return milliseconds === undefined ? undefined : 2 * rows * columns * tokens / milliseconds / 1e6;
 }

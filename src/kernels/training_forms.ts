@@ -1,7 +1,4 @@
-/**
- * How a training step computes what can be computed in several ways: in the way that was quickest on this
- * device.
- */
+/** How a training step computes what can be computed in several ways: as was quickest on this device. */
 import type { Model } from "../graph/types.ts";
 import { DEQUANT_FORMS, type DequantForm } from "../ops/dequant_form.ts";
 import { INTEGER_FORMS, type IntegerForm } from "../ops/internal/integer_form.ts";

@@ -61,8 +61,8 @@ export function reduceTo(b: GraphBuilder, ct: string, dims: readonly Extent[]): 
 const FEW = 256;
 
 /**
- * The sum of float32 along the first axes, if these are all of `axes` and no more than {@linkcode FEW} are
- * summed.
+ * The sum of float32 along the first axes, if these are all of `axes` and sum at most {@linkcode FEW}
+ * numbers.
  */
 function sumOfFew(b: GraphBuilder, ct: string, axes: readonly number[]): string | undefined {
   const shape = b.shape(ct);

@@ -58,7 +58,7 @@ export interface ProductCotangents {
   readonly inputs: string;
   /** Cotangent of R·h + its bias, likewise. */
   readonly states: string;
-  /** What R was multiplied with: for the first gates, by number, and for those after them. */
+  /** What R was multiplied with, for each group of successive gates, with the number of its gates. */
   readonly multiplied: readonly { readonly gates: number; readonly by: string }[];
   /** Cotangents of the first states, [batch, hidden] each. */
   readonly initial: readonly string[];
@@ -141,7 +141,8 @@ export class PlainNode {
   }
 
   /**
-   * One for each row that is not an element of its sequence, whose state stays, else zero; absent: none is.
+   * 1 for each row that is not an element of its sequence, whose state stays, else 0; absent if there is
+   * none.
    */
   get staying(): string | undefined {
     const { b } = this;
@@ -150,7 +151,10 @@ export class PlainNode {
     return b.op("Where", [this.#mask, zero, one]);
   }
 
-  /** The outputs before each step; sequences that have ended before it start again with the first state. */
+  /**
+   * The outputs before each step; in the reverse direction, a sequence that ends early starts there with its
+   * first state.
+   */
   get outputsBefore(): string {
     const { b, length, batch, hidden, outputs } = this;
     const [initial] = this.initial;

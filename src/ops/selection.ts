@@ -1,7 +1,4 @@
-/**
- * ArgMax, ArgMin, TopK, OneHot and NonZero: their outputs (or inputs) are indices; only TopK's values have a
- * gradient.
- */
+/** ArgMax, ArgMin, TopK, OneHot and NonZero: indices out (or in); only TopK's values have a gradient. */
 import { intAttribute } from "../graph/attributes.ts";
 import type { Known } from "../graph/builder.ts";
 import { asDims, extentsOf } from "../graph/extents.ts";

@@ -53,9 +53,7 @@ interface Operator {
   readonly domain: string;
   /** First operator set of its domain that the rule is for; ONNX's of 7 and before count as 7. */
   readonly since: number;
-  /**
-   * Attributes that the rule reads, or that change nothing that graft computes. Any other is refused by name.
-   */
+  /** Attributes that the rule reads, or that change nothing graft computes; any other is refused by name. */
   readonly attributes: readonly string[];
   /** Number of inputs that it has in any operator set, optional ones included. */
   readonly inputs: Count;

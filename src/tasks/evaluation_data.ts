@@ -1,4 +1,4 @@
-/** The data of an evaluation: the most held-out part of a data set, in batches. */
+/** The data of an evaluation, in batches: a data set's test part, or else what it has. */
 import {
   type Batches,
   Dataset,

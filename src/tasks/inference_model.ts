@@ -115,7 +115,7 @@ export class InferenceModel implements Disposable {
    * @throws {ParameterError} for a setting that is unknown, out of range, or more than the model takes
    * @throws {UsageError} for execution providers that make no sense
    * @throws {BadInputError} for a model or adapter that is missing or not what it should be
-   * @throws {RuntimeFailure} if ONNX Runtime is missing or cannot be used like this
+   * @throws {RuntimeFailure} if ONNX Runtime is missing or cannot be used with these settings
    */
   static async open(
     input: InferenceInput,
@@ -145,7 +145,7 @@ export class InferenceModel implements Disposable {
   /**
    * Compiles what a method needs now, instead of at its first call.
    *
-   * @throws {RuntimeFailure | BadInputError} if ONNX Runtime does not take the graph
+   * @throws {RuntimeFailure | BadInputError} if ONNX Runtime does not accept the graph
    */
   async prepare(method: "generate" | "classify" | "embed"): Promise<void> {
     if (method === "generate") await this.#generate();

@@ -71,14 +71,14 @@ export type MergeEvent =
   | AdapterNote
   /** A finding on the way: losses, or methods that do not work out; a sentence. */
   | { readonly kind: "finding"; readonly text: string }
-  /** Of several adapters, only the data of this one is measured on. */
+  /** Of several adapters, only this one's data is used for measuring. */
   | { readonly kind: "data of one"; readonly adapter: string }
   /** A matrix, batch or run is done. */
   | { readonly kind: "progress"; readonly report: MergeReport };
 
 /**
- * Merges adapters into a model's own weights, measures how much of their gain on held-out data that keeps,
- * and writes the best result with its certificate in `certificate.json`.
+ * Merges adapters into a model's own weights, measures how much of their gain on held-out data is kept, and
+ * writes the best result with its certificate in `certificate.json`.
  *
  * @returns what was measured, and what was chosen
  * @throws {ParameterError} for a setting that is unknown, missing, out of range, or needs data

@@ -88,7 +88,7 @@ export async function pullFromHub(
   return { from: "hub", name: repository, revision, ...pulled };
 }
 
-/** Finds what is already there: without the network it must do. */
+/** Finds what is already there, which must do without the network. */
 function findOffline(
   repository: string,
   revision: string,

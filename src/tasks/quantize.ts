@@ -78,7 +78,7 @@ export type QuantizeInput = Given<QuantizeConfig, "model">;
  * @throws {UsageError} if nothing in the model can be quantised, or the folder exists
  * @throws {BadInputError} for a model that is missing or not what it should be
  * @throws {StorageError} naming what could not be written
- * @throws {RuntimeFailure} if ONNX Runtime is missing or does not take the result
+ * @throws {RuntimeFailure} if ONNX Runtime is missing or does not accept the result
  *
  * @example
  * ```ts

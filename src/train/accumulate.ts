@@ -75,7 +75,7 @@ export type StepResult =
  * Updates the parameters with the gradient of the mean loss over the step's target tokens, clipped to the
  * norm `maxGradNorm` (0: not clipped). Changes nothing if a number is not finite.
  *
- * Clipping is PyTorch's `clip_grad_norm_`: times `max / (norm + 1e-6)` where that is below 1.
+ * Clipping is PyTorch's `clip_grad_norm_`: times `max / (norm + 1e-6)` if that is below 1.
  */
 export async function applyStep(
   optimizer: Optimizer,

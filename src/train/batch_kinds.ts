@@ -86,8 +86,7 @@ export function batchKinds(
 }
 
 /**
- * The kind of all parts that run at the same time: spans each have their own sessions, other parts share
- * them.
+ * The kind of all parts that run at the same time: each span has its own sessions, other parts share them.
  */
 function kindOf(graph: Graph, { parts }: Omit<Planned, "blocks">): ShapeKind {
   const kinds = [...new Set(parts)].map((part) => shapeKind(graph, part));

@@ -69,7 +69,7 @@ export class CallSessions implements Disposable {
       for (const [key, session] of compiled) {
         if (keys.has(key)) continue;
         compiled.delete(key);
-        // Whoever asked for a session that failed to compile has been told so.
+        // A session that failed to compile has reported that to whoever asked for it.
         session.then((executable) => executable[Symbol.dispose](), () => {});
       }
     }

@@ -1,6 +1,5 @@
 /**
- * Checks that a model predicts each token from those before it: one that sees the token would learn to copy
- * it.
+ * Checks that a model predicts each token only from those before it: else it would learn to copy the token.
  */
 import { BadInputError } from "../errors.ts";
 import { int64, type Tensor, toNumbers } from "../graph/tensor.ts";

@@ -5,8 +5,8 @@
  * |---|---|
  * | `adapter_model.safetensors` | the parameters |
  * | `optimizer.safetensors` | the moments, as `<parameter>.<slot>` |
- * | `previous.safetensors` | the parameters from before the last update, to go back to where the next loss is none |
- * | `best.safetensors` | parameters of the best evaluation, where there was one |
+ * | `previous.safetensors` | the parameters from before the last update, restored if the next loss is not finite |
+ * | `best.safetensors` | parameters of the best evaluation, if there was one |
  * | `state.json` | step, data position, random state, best, number of updates, identity |
  * | `manifest.json` | size and SHA-256 of each of the others |
  */

@@ -17,7 +17,7 @@ export interface StepReport {
   readonly learningRate: number;
   /** Norm of the last step's gradient (of the mean loss), before clipping. */
   readonly gradNorm: number;
-  /** Real tokens a second; evaluation and saving are not counted. */
+  /** Real tokens per second; evaluation and saving are not counted. */
   readonly tokensPerSecond: number;
   /** Seconds since the run began, or was resumed. */
   readonly seconds: number;
@@ -29,7 +29,7 @@ export interface EvaluationReport {
   readonly step: number;
   /** Mean loss over the target tokens. */
   readonly loss: number;
-  /** Share of right answers, where the task has them. */
+  /** Share of right answers, if the task has them. */
   readonly accuracy?: number;
   /** The loss of each evaluated batch. */
   readonly parts: readonly BatchLoss[];
@@ -47,7 +47,7 @@ export interface SkipReport {
   readonly reason: string;
 }
 
-/** All optional; each is called at most once a step. */
+/** All optional; each is called at most once per step. */
 export interface TrainCallbacks {
   /** After every step, for a progress bar: nothing here is averaged. */
   onStep?(

@@ -22,7 +22,7 @@ import { ReportWindow } from "./window.ts";
 /** Numbers that steer a run; steps are updates, batches micro-batches. */
 export interface TrainSettings {
   readonly totalSteps: number;
-  /** Micro-batches a step. */
+  /** Micro-batches per step. */
   readonly accumulation: number;
   readonly schedule: LearningRateSchedule;
   /** Largest gradient norm; 0 does not clip. */
@@ -113,16 +113,14 @@ class Run<B extends Batch> {
     if (this.#state.widened) model.widen?.();
     while (true) {
       await this.#whileClosed();
-      // What is due at a step follows from the state alone, so that a resumed run repeats and forgets
-      // nothing.
+      // What is due at a step follows from the state alone, so a resumed run repeats and forgets nothing.
       if (this.#evaluationDue()) await this.#evaluate();
       if (signal?.aborted) return this.#interrupted();
       if (this.#state.skippedInARow >= SKIPS_BEFORE_END) return this.#diverged();
       if (this.#outOfPatience()) return this.#finish("stopped early");
       if (this.#state.step >= settings.totalSteps) return this.#finish("finished");
       if (this.#state.step > 0 && this.#state.step % settings.saveEvery === 0) this.#saveDue = true;
-      // After a loss or gradient that is not finite, the parameters are in doubt until a step is taken with
-      // them.
+      // After a number that is not finite, the parameters are in doubt until a step is taken with them.
       if (this.#saveDue && this.#state.skippedInARow === 0) {
         if (this.#overflowed()) return this.#diverged();
         this.#save();
@@ -198,7 +196,7 @@ class Run<B extends Batch> {
 
   #report(learningRate: number): void {
     const sums = this.#window.take();
-    if (sums === undefined) return; // every step of the window was skipped, and told so
+    if (sums === undefined) return; // every step of the window was skipped and reported
     this.job.callbacks?.onReport?.({
       step: this.#state.step,
       totalSteps: this.job.settings.totalSteps,

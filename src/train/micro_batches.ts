@@ -95,7 +95,7 @@ export class MicroBatches implements StepModel<TokenBatch> {
   }
 }
 
-/** Number of sequences of `each` tokens that run at once; at least 1. */
+/** Number of sequences of `each` tokens that run at once: at least 1, unlimited if `each` is 0. */
 export function sequencesAtOnce(tokens: number, each: number): number {
   return Math.max(1, Math.floor(tokens / each));
 }

@@ -24,9 +24,7 @@ export interface PlannedModelOptions extends PlanSettings {
   readonly teacher?: { expectedRows(prepared: Prepared): Promise<Tensor> };
   /** Whether padding is left out of what treats tokens one by one; default true. */
   readonly packing?: boolean;
-  /**
-   * Whether the prefixes that several sequences of a language model share are computed once; default true.
-   */
+  /** Whether prefixes that several sequences of a language model share are computed once; default true. */
   readonly sharesPrefixes?: boolean;
   /**
    * Whether training may overwrite the initial values in `model`, so that they are not held twice; default

@@ -61,10 +61,7 @@ interface RunningPart extends PartRun {
   readonly placements: ReadonlyMap<string, DeviceTensor>;
 }
 
-/**
- * Runs the parts' calls up to the last frozen one, or, if the frozen results are kept, only those before the
- * first.
- */
+/** Runs the parts' calls up to the last frozen one; if its result is kept, only those before the first. */
 async function runFrozen(parts: readonly RunningPart[], means: PartMeans): Promise<void> {
   const found = parts.map(({ kept }) => kept?.read());
   const frozen = parts.map((part, p): RunningPart => {
@@ -96,7 +93,7 @@ async function runCalls(
   const latest = new Map<string, EarlierResult>();
   const lists: ListedRun[][] = running.map(() => []);
   const order = [...running.entries()];
-  // On the way back a span waits for the one after it, whose sums therefore come first.
+  // In the backward pass a span waits for the one after it, whose sums therefore come first.
   if (spans.some(({ size }) => size > 0)) order.reverse();
   for (const [list, { placements, env }] of order) {
     const runs = lists[list];
@@ -185,10 +182,7 @@ function fromOtherSpan(
   return there && spans[there.where === "before" ? list - 1 : list + 1]?.get(there.name);
 }
 
-/**
- * What shared calls make, by name, for each part: its own results, or those of the one that makes them for
- * all.
- */
+/** What shared calls make, by name, for each part: its own results, or those of the part that makes them. */
 function unplaced(
   own: readonly (readonly PlannedCall[])[],
   owners: ReadonlyMap<PlannedCall, number>,

@@ -31,7 +31,7 @@ export interface BatchLoss {
   readonly targetCount: number;
 }
 
-/** Loss of a batch in evaluation; `correct` counts right answers where the task has them. */
+/** Loss of a batch in evaluation; `correct` counts right answers if the task has them. */
 export interface Evaluation extends BatchLoss {
   readonly correct?: number;
 }
@@ -53,8 +53,8 @@ export interface StepModel<B extends Batch = Batch> extends Disposable {
   /** Loss without dropout and without gradients. */
   evaluate(batch: B): Promise<Evaluation>;
   /**
-   * Keeps all activations in full precision from now on, where some were kept in float16 and may
-   * have left its range.
+   * Keeps all activations in full precision from now on, if some were kept in float16 and may have left its
+   * range.
    *
    * @returns whether that changes anything
    */

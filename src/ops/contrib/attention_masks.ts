@@ -10,8 +10,8 @@ import { shared } from "./support.ts";
 
 /**
  * The number added to masked scores. After the softmax's exponential such a score is exactly 0, however far
- * apart the scores are. A smaller number would be wrong if a masked score leads by as much. Its exponential
- * is slow, which is remedied where it is computed (`plan/computing.ts`).
+ * apart the scores are. A smaller magnitude would be wrong if a masked score leads by as much. That the
+ * exponential of this number is slow is remedied where it is computed (`plan/computing.ts`).
  */
 export const MASKED = -1e9;
 

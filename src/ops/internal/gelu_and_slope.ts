@@ -3,9 +3,9 @@
  *
  *     y = x·Φ(x),    slope = Φ(x) + x·φ(x), rounded to steps of 1/200
  *
- * The slope lies between -0.13 and 1.13, so one scale that is known beforehand rounds all of it: more finely
- * than an x that was rounded with the scale of its row would allow, computed once instead of from x in the
- * backward pass, and sharing a part of y's own computation.
+ * The slope lies between -0.13 and 1.13, so one scale that is known beforehand rounds all of it. That is
+ * finer than a slope computed from an x that was rounded with the scale of its row; and it is computed once,
+ * together with y, instead of again from x in the backward pass.
  */
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { node as nodeOf } from "../../graph/node.ts";

@@ -6,8 +6,9 @@
  * it, the largest is nearer to the others, and the step is smaller. H is orthogonal and symmetric (H·H = 1),
  * so (x·H)·(H·Wᵀ) = x·Wᵀ, and the same product rotates cotangents back. As an operator of its own it is
  * differentiated like any other: products that read one rotated activation add their cotangents first, and
- * the sum is rotated once. Source: QuIP# (Tseng et al., arXiv:2402.04396) and QuaRot (Ashkboos et al.,
- * arXiv:2404.00456).
+ * the sum is rotated once.
+ *
+ * Source: QuIP# (Tseng et al., arXiv:2402.04396) and QuaRot (Ashkboos et al., arXiv:2404.00456).
  */
 import { int, intAttribute } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";

@@ -61,8 +61,8 @@ export interface RoundedRows {
 }
 
 /**
- * The second slice of rows: codes of what rounding left over, [rows, columns], in steps of scale / {@linkcode
- * SLICE_STEPS}.
+ * The second slice of rows: codes of what rounding left over, [rows, columns], in steps of
+ * scale / {@linkcode SLICE_STEPS}.
  */
 export function emitLowCodes(
   b: GraphBuilder,

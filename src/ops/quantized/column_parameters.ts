@@ -7,7 +7,7 @@ import { reshaped } from "../../graph/reshaped.ts";
  *
  * @param value [], [1], [N] or [1, N]
  * @param columns N, or `undefined` for a scalar
- * @returns [columns] or []; `value` itself where it has that shape
+ * @returns [columns] or []; `value` itself if it has that shape
  */
 export function columnParameters(value: Tensor, columns: number | undefined): Tensor {
   const dims = columns === undefined ? [] : [columns];

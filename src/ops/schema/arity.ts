@@ -12,7 +12,7 @@ import type { Count } from "../types.ts";
 /** Numbers of inputs and of outputs, and the operators that have them. */
 type Row = readonly [inputs: Count, outputs: Count, ...operators: string[]];
 
-/** Operators that have no rule: those that have one say it there. */
+/** Operators without a rule; the others state their numbers in their rules. */
 const STANDARD: readonly Row[] = [
   ["0", "1", "RandomNormal RandomUniform SequenceEmpty"],
   ["0..1", "1", "Optional OptionalHasElement"],

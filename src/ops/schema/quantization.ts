@@ -1,9 +1,9 @@
-/** Which inputs of operators hold scales and zero points, or tables that nobody trains: no weights. */
+/** Inputs of operators that hold scales, zero points or tables that are never trained, not weights. */
 import { MICROSOFT, type Node, operatorName } from "../../graph/types.ts";
 
 interface Positions {
   readonly scales: readonly number[];
-  /** That of what is rounded at run time first, where there is one. */
+  /** The zero point of what is rounded at run time comes first, if there is one. */
   readonly zeroPoints: readonly number[];
 }
 
@@ -41,7 +41,7 @@ export function zeroPointInputs(node: Node): readonly number[] {
   return QUANTIZATION.get(operatorName(node))?.zeroPoints ?? [];
 }
 
-/** Positions of a node's inputs that are no weights: scales, zero points, rotary tables. */
+/** Positions of a node's inputs that are not weights: scales, zero points, rotary tables. */
 export function inputsBesideWeights(node: Node): readonly number[] {
   const tables = ROTARY_TABLES.get(operatorName(node)) ?? [];
   return [...scaleInputs(node), ...zeroPointInputs(node), ...tables];

@@ -1,4 +1,4 @@
-/** Operators of ONNX that graphs work shapes out with. */
+/** ONNX operators with which graphs compute shapes. */
 export const SHAPE_ARITHMETIC: ReadonlySet<string> = new Set([
   ..."Add And Cast Ceil Concat Constant ConstantOfShape Div Equal Expand Floor Gather Greater"
     .split(" "),
