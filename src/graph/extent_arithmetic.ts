@@ -40,6 +40,11 @@ export function minus(a: Extent, b: Extent): Extent {
   return plus(a, times(-1, b));
 }
 
+/** The sum of some extents; 0 for an empty list. */
+export function sumOf(extents: readonly Extent[]): Extent {
+  return extents.reduce(plus, 0);
+}
+
 /** The product of some extents; 1 for an empty list. */
 export function productOf(extents: readonly Extent[]): Extent {
   return extents.reduce(times, 1);

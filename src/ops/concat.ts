@@ -2,7 +2,7 @@
 import { int, intAttribute, intsAttribute } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { asDims, extentsOf } from "../graph/extents.ts";
-import { areEqual, over, plus, settled } from "../graph/extent_arithmetic.ts";
+import { areEqual, over, plus, settled, sumOf } from "../graph/extent_arithmetic.ts";
 import type { Extent } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
 import { knownInputs, label, required, requiredExtents, sameType } from "./args.ts";
@@ -86,7 +86,7 @@ function splitSizes(
   const sizes = given ??
     evenSizes(shape[axis], intAttribute(node, "num_outputs", node.outputs.length));
   const isNegative = (size: Extent) => typeof size === "number" && size < 0;
-  if (sizes.some(isNegative) || !areEqual(sizes.reduce(plus, 0), shape[axis])) {
+  if (sizes.some(isNegative) || !areEqual(sumOf(sizes), shape[axis])) {
     throw new RangeError(
       `${label(node)}: sizes must add up to ${shape[axis]}: current value is [${sizes}]`,
     );

@@ -8,7 +8,7 @@
 import { int } from "../graph/attributes.ts";
 import { node as nodeOf } from "../graph/node.ts";
 import { int64Of } from "../graph/extents.ts";
-import { isAtMost, plus, productOf, times } from "../graph/extent_arithmetic.ts";
+import { isAtMost, productOf, sumOf, times } from "../graph/extent_arithmetic.ts";
 import type { Extent } from "../graph/size.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { toposort } from "../graph/toposort.ts";
@@ -38,7 +38,7 @@ interface ScoreBlock {
 export function withBlocksInTurn(piece: Piece, mostBytes = MOST_BYTES): Piece {
   const blocks = scoreBlocks(piece);
   if (blocks.length < 2) return piece;
-  const bytes = blocks.reduce((sum, block) => plus(sum, block.bytes), 0 as Extent);
+  const bytes = sumOf(blocks.map(({ bytes }) => bytes));
   if (isAtMost(bytes, mostBytes)) return piece;
   const ties = new Ties(piece);
   blocks.slice(1).forEach((block, i) => ties.tie(blocks[i], block));

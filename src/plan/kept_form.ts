@@ -3,7 +3,7 @@ import { int } from "../graph/attributes.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { bitsOf, ONNX_TYPE } from "../graph/dtype.ts";
 import { asDims, extentsOf, int64Of } from "../graph/extents.ts";
-import { plus, productOf, times } from "../graph/extent_arithmetic.ts";
+import { productOf, sumOf, times } from "../graph/extent_arithmetic.ts";
 import type { Extent } from "../graph/size.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Node } from "../graph/types.ts";
@@ -97,10 +97,10 @@ export function restoring(value: string, form: KeptForm, { dtype, dims }: Known)
 
 /** Bytes of the tensors that represent a value. */
 export function storedBytes(value: string, form: KeptForm, known: Known): Extent {
-  return storedAs(value, form, known).reduce(
-    (sum, { known: { dtype, dims } }) =>
-      plus(sum, times(bitsOf(dtype) / 8, productOf(extentsOf(dims)))),
-    0 as Extent,
+  return sumOf(
+    storedAs(value, form, known).map(({ known: { dtype, dims } }) =>
+      times(bitsOf(dtype) / 8, productOf(extentsOf(dims)))
+    ),
   );
 }
 

@@ -1,6 +1,6 @@
 /** Which activations a backward call takes from its forward call instead of recomputing them. */
 import { countIn, producersOf, shapeIn } from "../graph/facts.ts";
-import { isAtMost, largest, plus, productOf, times } from "../graph/extent_arithmetic.ts";
+import { isAtMost, largest, plus, productOf, sumOf, times } from "../graph/extent_arithmetic.ts";
 import type { Extent } from "../graph/size.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { kindOf, traitsOf } from "../ops/registry.ts";
@@ -136,10 +136,7 @@ function scoresOf(
 function isLarger(lowered: Graph, products: readonly Node[]): boolean {
   const shapes = products.map(({ outputs: [y] }) => shapeIn(lowered, y));
   const width = largest(shapes.map((shape) => shape.at(-1)!));
-  const rows = shapes.reduce(
-    (sum, shape) => plus(sum, productOf(shape.slice(0, -1))),
-    0 as Extent,
-  );
+  const rows = sumOf(shapes.map((shape) => productOf(shape.slice(0, -1))));
   const left = products.map(({ inputs: [x] }) => x);
   const right = products.map(({ inputs: [, x] }) => sizeOf(lowered, [x]));
   return !isAtMost(times(rows, width), plus(sizeOf(lowered, left), largest(right)));
@@ -177,5 +174,5 @@ function sourcesOf(
 }
 
 function sizeOf(lowered: Graph, values: readonly string[]): Extent {
-  return values.reduce((sum, value) => plus(sum, countIn(lowered, value)), 0 as Extent);
+  return sumOf(values.map((value) => countIn(lowered, value)));
 }

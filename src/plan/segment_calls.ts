@@ -2,7 +2,7 @@
 import { pullback } from "../autodiff/pullback.ts";
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { extentsOf } from "../graph/extents.ts";
-import { isAtMost, plus, productOf, times } from "../graph/extent_arithmetic.ts";
+import { isAtMost, productOf, sumOf, times } from "../graph/extent_arithmetic.ts";
 import type { Extent } from "../graph/size.ts";
 import { builderOver, callOf, type CallOptions, type PlannedCall, type Whole } from "./call.ts";
 import type { Segment } from "./cut.ts";
@@ -140,10 +140,9 @@ export function backwardCall(
   const kept = new Map(
     [...wanted].filter(([value, form]) => read.has(storedAs(value, form, b.known(value))[0].name)),
   );
-  const keptBytes = [...kept].reduce(
-    (sum, [value, form]) =>
-      value === input ? sum : plus(sum, storedBytes(value, form, b.known(value))),
-    0 as Extent,
+  const keptBytes = sumOf(
+    [...kept].filter(([value]) => value !== input)
+      .map(([value, form]) => storedBytes(value, form, b.known(value))),
   );
   return { call, kept, keptBytes };
 }
