@@ -146,12 +146,7 @@ export class GraphBuilder {
     const key = entries.join();
     let name = this.#ints.get(key);
     if (name === undefined) {
-      const value = int64Of([entries.length], entries);
-      // Named by their bytes, numbers share a name with equal constants from elsewhere.
-      const areNumbers = entries.every((entry) => typeof entry === "number");
-      name = areNumbers
-        ? this.constant(value, "ints")
-        : this.initializer(this.fresh("ints"), value);
+      name = this.constant(int64Of([entries.length], entries), "ints");
       this.#ints.set(key, name);
     }
     return name;

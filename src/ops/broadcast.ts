@@ -2,7 +2,7 @@
 import type { DataType } from "../graph/dtype.ts";
 import type { GraphBuilder } from "../graph/builder.ts";
 import { int } from "../graph/attributes.ts";
-import { asDims, extentsOf, sizedTensor } from "../graph/extents.ts";
+import { asDims, extentsOf, filledTensor } from "../graph/extents.ts";
 import { areEqual, isAtMost, productOf } from "../graph/extent_arithmetic.ts";
 import type { Extent } from "../graph/size.ts";
 import { float32 } from "../graph/tensor.ts";
@@ -70,12 +70,12 @@ function sumOfFew(b: GraphBuilder, ct: string, axes: readonly number[]): string 
   const all = productOf(shape.slice(0, behind));
   const summed = productOf(axes.map((axis) => shape[axis]));
   if (b.known(ct).dtype !== "float32" || summed !== all || !isAtMost(all, FEW)) return undefined;
-  const ones = sizedTensor("ones", "float32", [1, all], [all], (count) => onesOf(count).bytes);
+  const ones = filledTensor("float32", [1, all], ONE);
   const rows = b.reshape(ct, [all, productOf(shape.slice(behind))]);
   return b.op("MatMul", [b.constant(ones, "ones"), rows]);
 }
 
-const onesOf = (count: number) => float32([1, count], new Float32Array(count).fill(1));
+const ONE = float32([], [1]).bytes;
 
 /** ReduceSum with the axes kept as dimensions of 1. */
 export function sum(b: GraphBuilder, value: string, axes: readonly number[]): string {

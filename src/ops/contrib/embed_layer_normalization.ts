@@ -1,7 +1,7 @@
 /** com.microsoft.EmbedLayerNormalization: the sum of BERT's three embeddings, normalised. */
 import { float, floatAttribute, int } from "../../graph/attributes.ts";
 import type { GraphBuilder } from "../../graph/builder.ts";
-import { asDims, extentsOf, sizedTensor } from "../../graph/extents.ts";
+import { asDims, extentsOf, filledTensor } from "../../graph/extents.ts";
 import type { Extent } from "../../graph/size.ts";
 import { int32 } from "../../graph/tensor.ts";
 import { MICROSOFT, type Node, operatorName } from "../../graph/types.ts";
@@ -40,8 +40,7 @@ function positionRows(b: GraphBuilder, table: string, ids: string | undefined, t
 /** Number of tokens of each row that the mask shows, [B] int32; zeros without a mask, as in the kernel. */
 function maskIndex(b: GraphBuilder, mask: string | undefined, batch: Extent): string {
   if (mask === undefined) {
-    const zeros = (count: number) => new Uint8Array(4 * count);
-    return b.constant(sizedTensor("zeros", "int32", [batch], [batch], zeros));
+    return b.constant(filledTensor("int32", [batch], int32([], [0]).bytes));
   }
   const shown = b.op("Equal", [mask, b.constant(int32([], [1]))]);
   return b.op("ReduceSum", [castTo(b, shown, "int32"), b.int64s([1])], { keepdims: int(0) });
