@@ -1,6 +1,6 @@
 /** A plan over the sizes of batches, and its binding to one batch. */
 import { boundDims } from "../graph/bind_graph.ts";
-import { isSized, sizedName, tensorAt } from "../graph/extents.ts";
+import { sizedName, tensorAt } from "../graph/extents.ts";
 import type { BoundSizes, Extent, Sizes } from "../graph/size.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { FrozenPrefix } from "./frozen_prefix.ts";
@@ -67,7 +67,7 @@ export function bindPlan(plan: PlanOverSizes, options: PlanOptions): TrainingPla
     training: scheduleAt(training, sizes),
     evaluation: scheduleAt(evaluation, sizes),
     logits: scheduleAt(logits, sizes),
-    constants: new Map([...constantsAt(plan.constants, sizes), ...sizedAt(schedules, sizes)]),
+    constants: constantsAt(plan.constants, schedules, sizes),
     inputs: new Map(
       [...inputs].map(([name, { dtype, dims }]) => [name, { dtype, dims: dimsOf(dims) }]),
     ),
@@ -77,21 +77,14 @@ export function bindPlan(plan: PlanOverSizes, options: PlanOptions): TrainingPla
   };
 }
 
+/** A plan's constants and the calls' feeds that follow from sizes, these under the names of their contents. */
 function constantsAt(
   constants: ReadonlyMap<string, Tensor>,
-  sizes: BoundSizes,
-): Iterable<readonly [string, Tensor]> {
-  return [...constants].map(([name, value]) =>
-    [name, isSized(value) ? tensorAt(value, sizes) : value] as const
-  );
-}
-
-/** The tensors among the calls' feeds that follow from sizes, under the names of their contents. */
-function sizedAt(
   schedules: readonly CallSequence[],
   sizes: BoundSizes,
 ): ReadonlyMap<string, Tensor> {
   const found = new Map<string, Tensor>();
+  for (const [name, value] of constants) found.set(name, tensorAt(value, sizes));
   for (const { calls } of schedules) {
     for (const { sized } of calls) {
       for (const value of sized.values()) {

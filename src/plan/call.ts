@@ -230,6 +230,7 @@ export function canonicalCall(
     shape: dims,
   });
   const values = [...outputs.keys()];
+  const valueInfo = new Map<string, ValueInfo>();
   const graph: Graph = {
     name: "step",
     nodes: canonical,
@@ -239,17 +240,16 @@ export function canonicalCall(
     })),
     outputs: [...fetches.keys()].map((name, i) => ({ name, type: typeOf(known(values[i])!) })),
     initializers,
-    valueInfo: new Map(),
+    valueInfo,
   };
-  const annotated = { ...graph, valueInfo: new Map<string, ValueInfo>() };
   // In a graph without sizes, the runtime infers types and shapes itself.
   if (isOverSizes({ graph, sized })) {
     for (const [value, type] of computedTypes(needed, constants, known)) {
       const name = names.read(value);
-      if (!fetches.has(name)) annotated.valueInfo.set(name, { name, type: typeOf(type) });
+      if (!fetches.has(name)) valueInfo.set(name, { name, type: typeOf(type) });
     }
   }
-  return { key: keyOfCall(annotated), graph: annotated, feeds, fetches, label, sized };
+  return { key: keyOfCall(graph), graph, feeds, fetches, label, sized };
 }
 
 /** The values that nodes compute, with their types, inferred where they are not known. */

@@ -33,10 +33,7 @@ export interface PackedTokens {
   /** Tokens that all sequences begin with. */
   readonly common: Extent;
   /** The span of a sequence whose tokens are the rows, and the number of this attention among all. */
-  readonly span?: Pick<Span, "continues"> & {
-    readonly from: Extent;
-    readonly attention: number;
-  };
+  readonly span?: Span<Extent> & { readonly attention: number };
 }
 
 /** A block of queries of some sequences: only the first, standing for all of them, or every one. */

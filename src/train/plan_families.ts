@@ -34,11 +34,10 @@ export class PlanFamilies {
     const kind = kindOf(options);
     const families = this.#families.get(kind) ?? [];
     this.#families.set(kind, families);
-    for (const [i, family] of [...families.entries()].reverse()) {
+    for (const family of families.toReversed()) {
       const plan = bindPlan(family, options);
       if (plan === undefined) continue;
-      families.splice(i, 1);
-      families.push(family);
+      families.push(...families.splice(families.indexOf(family), 1));
       return plan;
     }
     const family = this.#plan(this.#model, options);
