@@ -4,33 +4,20 @@ import { pullback } from "../../src/autodiff/pullback.ts";
 import { boundGraph } from "../../src/graph/bind_graph.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { asDims } from "../../src/graph/extents.ts";
-import { bytesText, textOf } from "../../src/graph/graph_text.ts";
+import { textOf } from "../../src/graph/graph_text.ts";
 import { Sizes } from "../../src/graph/size.ts";
-import type { Tensor } from "../../src/graph/tensor.ts";
 import type { Graph, Model } from "../../src/graph/types.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
 import { bindInputs, type BoundInput } from "../../src/plan/inputs.ts";
 import { lowerForTraining } from "../../src/plan/lower.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { comparable } from "../helpers/over_sizes.ts";
+import { inlined } from "../helpers/plan_at_batch.ts";
 import { adapted } from "../helpers/training_step.ts";
 
 type Shape = { readonly batch: number; readonly length: number };
 
 const valuesOf = (shape: Shape) => new Map(Object.entries(shape));
-
-/** Constants where they are read: which of them are equal by chance makes no difference. */
-function inlined(graph: Graph): Graph {
-  const text = ({ dtype, dims, bytes }: Tensor) => `${dtype}[${dims}]${bytesText(bytes)}`;
-  const nodes = graph.nodes.map((node) => ({
-    ...node,
-    inputs: node.inputs.map((name) => {
-      const constant = graph.initializers.get(name);
-      return constant === undefined ? name : text(constant);
-    }),
-  }));
-  return { ...graph, nodes, initializers: new Map() };
-}
 
 /** Asked of the symbols themselves. */
 const SYMBOLS = ["batch, 2 for all from 2 on", "length, 2 for all from 2 on"];
