@@ -1,8 +1,8 @@
 /**
  * Prints what new batch shapes cost a language model's training: planning, or finding the plan that serves
- * a shape, and the memory that stays with it; compiling. The first shape plans and compiles, later ones
- * should find nearly all there. Beside them, what planning takes that looks at every one of the model's
- * blocks.
+ * a shape, the memory that stays with it and the nodes of its graphs; compiling. The first shape plans and
+ * compiles, later ones should find nearly all there. Beside them, what planning takes that looks at every
+ * one of the model's blocks.
  *
  * usage: deno run -A scripts/figures/planning.ts [MODEL.onnx] (default: SmolLM2 in ../shared)
  */
@@ -11,6 +11,7 @@ import { findModules } from "../../src/lora/modules.ts";
 import { DEFAULT_LORA, initAdapter, inject, resolveTargets } from "../../src/lora/mod.ts";
 import { loadOnnx } from "../../src/model/load_onnx.ts";
 import { arithmeticOf } from "../../src/plan/arithmetic.ts";
+import { graphNodes } from "../../src/plan/memory.ts";
 import { planTraining } from "../../src/plan/plan.ts";
 import { Random } from "../../src/random.ts";
 import { collectGarbage } from "../../src/system/memory.ts";
@@ -73,6 +74,7 @@ for (const [length, targetRows, packedRows] of SHAPES) {
     packedRows,
     planMs: Number(planMs.toFixed(1)),
     planKiB,
+    nodes: graphNodes(plan.training.calls),
     compileMs: Math.round(compiled - planned),
     wholeMs,
     plansMade: families.count - before.plans,

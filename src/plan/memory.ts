@@ -172,7 +172,8 @@ function planBytes(shapes: number, steps: number, nodes: number, process: Proces
     Math.min(process.mostGarbageBytes, (shapes - 1) * process.boundPlanGarbageBytes);
 }
 
-function graphNodes(calls: readonly PlannedCall[]): number {
+/** Nodes of the calls' graphs, each graph once. */
+export function graphNodes(calls: readonly PlannedCall[]): number {
   const graphs = new Set(calls.map(({ graph }) => graph));
   return [...graphs].reduce((sum, { nodes }) => sum + nodes.length, 0);
 }

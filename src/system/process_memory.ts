@@ -20,7 +20,10 @@ export const PROCESS_MEMORY = {
   tokenizerFactor: 58,
   /** A compiled session and its graph's objects: what 27 and what 98 of SmolLM2's left. */
   sessionNodeBytes: 10 * 1024,
-  /** JavaScript objects: a plan of SmolLM2 of 1,543 nodes takes 2.1 MiB, one of 3,018 nodes 3.8. */
+  /**
+   * JavaScript objects: a plan of SmolLM2 of 1,543 nodes takes 2.1 MiB, one of 2,133 nodes 2.9
+   * (`scripts/figures/planning.ts`).
+   */
   planNodeBytes: 1.3 * 1024,
   /** Tensors over what a plan reads, places between calls, masks (SmolLM2: 0.2). */
   boundPlanBytes: 0.2 * MIB,
