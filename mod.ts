@@ -223,7 +223,7 @@ export {
   InferenceModel,
   type InferenceSurroundings,
 } from "./src/tasks/inference_model.ts";
-export type { GeneratedText, OnText, TextOptions } from "./src/serve/text_generator.ts";
+export type { GeneratedText, TextOptions } from "./src/serve/text_generator.ts";
 export type { FinishReason, Generated, GenerateOptions } from "./src/serve/generate.ts";
 export type { SamplingOptions } from "./src/serve/sampler.ts";
 export type { TurnOptions } from "./src/serve/takes_turns.ts";

@@ -17,6 +17,8 @@ let lastEnd = performance.now();
 export interface RunClockOptions {
   /** Milliseconds for which a run may block the event loop. */
   readonly briefMs?: number;
+  /** Milliseconds of consecutive brief runs after which the event loop gets a turn. */
+  readonly heldMs?: number;
   /**
    * Whether the work between runs blocks the event loop too, as in a training loop, which may write
    * files meanwhile; default false, for runs that answer requests, between which the loop was idle.
@@ -27,11 +29,15 @@ export interface RunClockOptions {
 /** Times the runs of one graph. */
 export class RunClock {
   readonly #briefMs: number;
+  readonly #heldMs: number;
   readonly #sustained: boolean;
   #msPerToken = Infinity;
 
-  constructor({ briefMs = BRIEF_MS, sustained = false }: RunClockOptions = {}) {
+  constructor(
+    { briefMs = BRIEF_MS, heldMs = HELD_MS, sustained = false }: RunClockOptions = {},
+  ) {
     this.#briefMs = briefMs;
+    this.#heldMs = heldMs;
     this.#sustained = sustained;
   }
 
@@ -50,7 +56,7 @@ export class RunClock {
     const took = lastEnd - start;
     this.#msPerToken = took / tokens;
     held = brief ? held + took : 0;
-    if (held > HELD_MS) {
+    if (held > this.#heldMs) {
       await eventLoopTurn();
       held = 0;
       lastEnd = performance.now();

@@ -20,6 +20,11 @@ const PROMPT_CHUNK = 512;
 /** First release whose GroupQueryAttention accepts several tokens after a past. */
 const SEVERAL_AFTER_PAST_SINCE = [1, 20, 0] as const;
 
+/** Whether a prompt that follows other tokens must be read token by token. */
+export function readsPromptByToken({ version }: Runner): boolean {
+  return isBefore(version, SEVERAL_AFTER_PAST_SINCE);
+}
+
 export class CausalModel implements Disposable {
   readonly #runner: Runner;
   readonly #reader: Reader;
@@ -165,8 +170,7 @@ export class CausalModel implements Disposable {
 
   /** Tokens the model can read in one run now. */
   #chunkSize(): number {
-    const old = isBefore(this.#runner.version, SEVERAL_AFTER_PAST_SINCE);
-    return old && this.#tokens.length > 0 ? 1 : PROMPT_CHUNK;
+    return readsPromptByToken(this.#runner) && this.#tokens.length > 0 ? 1 : PROMPT_CHUNK;
   }
 }
 

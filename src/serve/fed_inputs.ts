@@ -22,6 +22,14 @@ export const FED: ReadonlyMap<string, DataType> = new Map([
 /** Numbers that are allocated beyond the requested ones. */
 const ROOM = 128;
 
+/** Tokens of a text that a run reads. */
+export interface FreshTokens {
+  /** Token ids, at least one. */
+  readonly fresh: readonly number[];
+  /** Number of tokens of the text that were read before. */
+  readonly start: number;
+}
+
 interface Fed {
   readonly memory: BigInt64Array<ArrayBuffer>;
   readonly dims: readonly number[];
@@ -32,8 +40,6 @@ export class FedInputs implements Disposable {
   readonly #names: readonly string[];
   readonly #fed = new Map<string, Fed>();
   readonly #tensors = new Map<string, DeviceTensor>();
-  /** Number of leading ones in the mask's memory; zeros follow. */
-  #ones = 0;
 
   /** @param names of {@linkcode FED} */
   constructor(runner: Runner, names: readonly string[]) {
@@ -47,47 +53,56 @@ export class FedInputs implements Disposable {
   }
 
   /**
-   * Writes every input's value for tokens that follow `start` others.
+   * Writes every input's value.
    *
-   * @param fresh token ids to read, at least one
-   * @param maskLength columns of the mask, zeros behind the tokens; at least as many as there are tokens
+   * @param texts one text a row, each with as many fresh tokens
+   * @param maskLength columns of the mask, zeros behind a text's tokens; at least as many as it has
    * @returns names of the inputs whose tensor changed
    */
-  write(fresh: readonly number[], start: number, maskLength: number): string[] {
-    const count = fresh.length;
+  write(texts: readonly FreshTokens[], maskLength: number): string[] {
+    const rows = texts.length;
+    const count = texts[0].fresh.length;
     const changed: string[] = [];
     const place = (name: string, dims: readonly number[]) => this.#place(name, dims, changed);
     for (const name of this.#names) {
       switch (name) {
         case "input_ids": {
-          const ids = place(name, [1, count]);
-          for (let i = 0; i < count; i++) ids[i] = BigInt(fresh[i]);
+          const ids = place(name, [rows, count]);
+          texts.forEach(({ fresh }, row) => {
+            for (let i = 0; i < count; i++) ids[row * count + i] = BigInt(fresh[i]);
+          });
           break;
         }
         case "position_ids": {
-          const positions = place(name, [1, count]);
-          for (let i = 0; i < count; i++) positions[i] = BigInt(start + i);
+          const positions = place(name, [rows, count]);
+          texts.forEach(({ start }, row) => {
+            for (let i = 0; i < count; i++) positions[row * count + i] = BigInt(start + i);
+          });
           break;
         }
-        case TARGET_ROWS:
-          place(name, [1])[0] = BigInt(count - 1);
+        case TARGET_ROWS: {
+          const lastOfEach = place(name, [rows]);
+          for (let row = 0; row < rows; row++) lastOfEach[row] = BigInt((row + 1) * count - 1);
           break;
+        }
         case "attention_mask": {
-          const mask = place(name, [1, maskLength]);
-          mask.fill(1n, this.#ones, start + count);
-          mask.fill(0n, start + count, this.#ones);
-          this.#ones = start + count;
+          const mask = place(name, [rows, maskLength]);
+          texts.forEach(({ start }, row) => {
+            const from = row * maskLength;
+            mask.fill(1n, from, from + start + count);
+            mask.fill(0n, from + start + count, from + maskLength);
+          });
           break;
         }
-        // 32-bit numbers are stored at the beginning of memory for 64-bit ones.
+        // 32-bit numbers are stored at the beginning of memory for 64-bit ones; there is one text.
         case FILLED_LENGTH:
-          place(name, [1])[0] = BigInt(start + count - 1);
+          place(name, [1])[0] = BigInt(texts[0].start + count - 1);
           break;
         case TOTAL_LENGTH_INPUT:
-          place(name, [])[0] = BigInt(start + count);
+          place(name, [])[0] = BigInt(texts[0].start + count);
           break;
         default: // token types are all 0, like new memory
-          place(name, [1, count]);
+          place(name, [rows, count]);
       }
     }
     return changed;
@@ -97,7 +112,6 @@ export class FedInputs implements Disposable {
     for (const tensor of this.#tensors.values()) tensor[Symbol.dispose]();
     this.#tensors.clear();
     this.#fed.clear();
-    this.#ones = 0;
   }
 
   /** An input's memory; its tensor gets these dimensions. */
@@ -106,10 +120,7 @@ export class FedInputs implements Disposable {
     if (old !== undefined && old.dims.every((size, i) => size === dims[i])) return old.memory;
     const count = elementCount(dims);
     let memory = old?.memory;
-    if (memory === undefined || memory.length < count) {
-      memory = new BigInt64Array(count + ROOM);
-      if (name === "attention_mask") this.#ones = 0;
-    }
+    if (memory === undefined || memory.length < count) memory = new BigInt64Array(count + ROOM);
     const dtype = FED.get(name)!;
     const bytes = new Uint8Array(memory.buffer, 0, byteLength(dtype, count));
     this.#tensors.get(name)?.[Symbol.dispose]();

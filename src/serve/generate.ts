@@ -1,7 +1,8 @@
 /** Generates text token by token from a causal model. */
 import { Random } from "../random.ts";
-import type { CausalModel } from "./causal_model.ts";
+import { scoresOf, type TokenScores } from "./log_probabilities.ts";
 import { sample, type SamplingOptions, validateSampling } from "./sampler.ts";
+import type { TokenReader } from "./token_sessions.ts";
 
 /** How text is generated. */
 export interface GenerateOptions extends SamplingOptions {
@@ -17,10 +18,12 @@ export interface GenerateOptions extends SamplingOptions {
   readonly signal?: AbortSignal;
   /** Ids from this one on are not chosen: rows of the head without a token in the vocabulary. */
   readonly vocabSize?: number;
+  /**
+   * Number of the likeliest tokens whose log-probabilities are returned beside those of the generated
+   * ones; absent: none are.
+   */
+  readonly topLogprobs?: number;
 }
-
-/** The part of a model that reads tokens and returns logits. */
-export type TokenReader = Pick<CausalModel, "continueTo" | "advance">;
 
 /** Turns token ids into text piece by piece; holds back incomplete characters. */
 export interface StreamingDecoder {
@@ -39,7 +42,16 @@ export interface Generated {
   readonly ids: readonly number[];
   /** Why generation ended. */
   readonly finishReason: FinishReason;
+  /** Of each generated token, if asked for. */
+  readonly scores?: readonly TokenScores[];
 }
+
+/**
+ * Gets pieces of a text as they are generated.
+ *
+ * @param scores of the tokens since the last piece, if asked for
+ */
+export type OnText = (piece: string, scores: readonly TokenScores[]) => void | Promise<void>;
 
 /**
  * Continues a prompt.
@@ -54,41 +66,61 @@ export async function generate(
   prompt: readonly number[],
   decoder: StreamingDecoder,
   options: GenerateOptions,
-  onText: (piece: string) => void | Promise<void> = () => {},
+  onText: OnText = () => {},
 ): Promise<Generated> {
   validateSampling(options);
+  const { topLogprobs } = options;
   const random = Random.fromSeed(options.seed ?? 0);
+  const uniform = () => random.next() / 2 ** 32;
   const stops = new StopStrings(options.stop ?? []);
   const ids: number[] = [];
-  const seen = [...prompt];
+  const scores: TokenScores[] = [];
   let text = "";
+  let told = 0;
   const emit = async (piece: string) => {
     if (piece === "") return;
     text += piece;
-    await onText(piece);
+    const news = scores.slice(told);
+    told = scores.length;
+    await onText(piece, news);
   };
   let finishReason: FinishReason = "length";
-  while (ids.length < options.maxTokens) {
-    if (options.signal?.aborted) {
-      finishReason = "abort";
-      break;
+  let reading: Promise<Float32Array> | undefined;
+  try {
+    while (ids.length < options.maxTokens) {
+      if (options.signal?.aborted) {
+        finishReason = "abort";
+        break;
+      }
+      reading ??= model.continueTo(prompt);
+      const logits = await reading;
+      const known = logits.subarray(0, options.vocabSize);
+      const scoreOf = topLogprobs === undefined ? undefined : scoresOf(known, topLogprobs);
+      const id = sample(known, { prompt, generated: ids }, options, uniform);
+      if (options.endIds.has(id)) {
+        finishReason = "stop";
+        break;
+      }
+      ids.push(id);
+      if (scoreOf !== undefined) scores.push(scoreOf(id));
+      // The next token is computed while this one becomes text.
+      if (ids.length < options.maxTokens) reading = model.advance([id]);
+      await emit(stops.push(await decoder.push(id)));
+      if (stops.found) break;
     }
-    const logits = ids.length === 0
-      ? await model.continueTo(prompt)
-      : await model.advance(ids.slice(-1));
-    const known = logits.subarray(0, options.vocabSize);
-    const id = sample(known, seen, options, () => random.next() / 2 ** 32);
-    if (options.endIds.has(id)) {
-      finishReason = "stop";
-      break;
-    }
-    ids.push(id);
-    seen.push(id);
-    await emit(stops.push(await decoder.push(id)));
-    if (stops.found) break;
+  } catch (error) {
+    if (!options.signal?.aborted) throw error;
+    finishReason = "abort";
+  } finally {
+    await reading?.catch(() => {});
   }
   await emit(stops.push(await decoder.finish()) + stops.end());
-  return { text, ids, finishReason: stops.found ? "stop" : finishReason };
+  return {
+    text,
+    ids,
+    finishReason: stops.found ? "stop" : finishReason,
+    ...(topLogprobs === undefined ? {} : { scores }),
+  };
 }
 
 /** Passes text on up to the first stop string, holding back a possible beginning of one. */

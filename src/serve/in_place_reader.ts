@@ -9,7 +9,7 @@ import type { Graph } from "../graph/types.ts";
 import { bindInputs, type BoundInput, isCache } from "../plan/inputs.ts";
 import { TARGET_ROWS } from "../plan/select_rows.ts";
 import type { BoundRun, DeviceTensor } from "../runtime/runner.ts";
-import { cachesShareBuffers } from "./cache_pairs.ts";
+import { type CachePair, cachesShareBuffers } from "./cache_pairs.ts";
 import { FED, FedInputs } from "./fed_inputs.ts";
 import { longestPaddedMask } from "./padded_mask.ts";
 import type { Reader, ReaderParts } from "./reader.ts";
@@ -37,7 +37,7 @@ export class InPlaceReader implements Reader {
   /** Most columns of a padded mask. */
   readonly #longestPadded: number;
   /** Types of the caches, their length 0. */
-  readonly #types = new Map<string, BoundInput>();
+  readonly #types: ReadonlyMap<string, BoundInput>;
   /** Buffers of the caches: [1, heads, capacity, head size]. */
   readonly #caches = new Map<string, DeviceTensor>();
   readonly #clock = new RunClock();
@@ -46,7 +46,7 @@ export class InPlaceReader implements Reader {
 
   /** Whether a model can be run in this way. */
   static fits({ runner, graph, pairs }: ReaderParts): boolean {
-    const vocabulary = logitsType(graph);
+    const vocabulary = logitsOfPosition(graph);
     return (runner.inPlace || runner.onDevice) && vocabulary !== undefined &&
       cachesShareBuffers(graph, pairs) &&
       graph.inputs.some(({ name }) => name === TARGET_ROWS) &&
@@ -62,18 +62,16 @@ export class InPlaceReader implements Reader {
   constructor(parts: ReaderParts) {
     const { graph, pairs } = parts;
     this.#parts = parts;
-    this.#logits = new Float32Array(logitsType(graph) ?? 0);
+    this.#logits = new Float32Array(logitsOfPosition(graph) ?? 0);
     this.#inputs = new FedInputs(parts.runner, fedNames(graph));
     this.#longestPadded = longestPaddedMask(graph);
-    const inputs = graph.inputs.filter(({ name }) => isCache(name) || name === "input_ids");
-    const types = bindInputs({ ...graph, inputs }, { batch: 1, length: 1 });
-    for (const { past } of pairs) this.#types.set(past, types.get(past)!);
+    this.#types = cacheTypes(graph, pairs);
   }
 
   async read(fresh: readonly number[], start: number): Promise<Float32Array> {
     const total = start + fresh.length;
     this.reserve(total, start);
-    const changed = this.#inputs.write(fresh, start, this.#maskLength(fresh.length, total));
+    const changed = this.#inputs.write([{ fresh, start }], this.#maskLength(fresh.length, total));
     const { tensors } = this.#inputs;
     let bound = this.#bound;
     if (bound === undefined) this.#bound = bound = this.#bind(tensors);
@@ -186,8 +184,15 @@ export function fedNames({ inputs }: Graph): readonly string[] {
   return inputs.map(({ name }) => name).filter((name) => !isCache(name));
 }
 
+/** Types of the caches before the first token. */
+export function cacheTypes(graph: Graph, pairs: readonly CachePair[]): Map<string, BoundInput> {
+  const inputs = graph.inputs.filter(({ name }) => isCache(name) || name === "input_ids");
+  const types = bindInputs({ ...graph, inputs }, { batch: 1, length: 1 });
+  return new Map(pairs.map(({ past }) => [past, types.get(past)!]));
+}
+
 /** Number of logits of a position, if the graph declares it and they are float32. */
-function logitsType(graph: Graph): number | undefined {
+export function logitsOfPosition(graph: Graph): number | undefined {
   const type = graph.outputs.find(({ name }) => name === "logits")?.type;
   const vocabulary = type?.dtype === "float32" ? type.shape?.at(-1) : undefined;
   return typeof vocabulary === "number" ? vocabulary : undefined;

@@ -1,7 +1,8 @@
 /** Generates text from text: a causal model with its tokenizer, chat template and context length. */
 import { type Message, StreamDecoder, type TextProcessor } from "../data/mod.ts";
 import { BadInputError, UsageError } from "../errors.ts";
-import { generate, type Generated, type GenerateOptions, type TokenReader } from "./generate.ts";
+import { generate, type Generated, type GenerateOptions, type OnText } from "./generate.ts";
+import type { TokenSessions } from "./token_sessions.ts";
 
 /** Options of a call; all others are fixed by the model. */
 export interface TextOptions
@@ -18,42 +19,52 @@ export interface GeneratedText extends Generated {
   readonly promptTokens: number;
 }
 
-/** Gets pieces of a text as they are generated. */
-export type OnText = (piece: string) => void | Promise<void>;
+/** A prompt leaves no room for an answer in the context. */
+export class ContextFullError extends UsageError {
+  override name = "ContextFullError";
+}
 
 /** Answers prompts and chats with a causal model. */
 export class TextGenerator {
-  readonly #model: TokenReader;
+  readonly #sessions: TokenSessions;
   readonly #text: TextProcessor;
   readonly #endIds: ReadonlySet<number>;
   /** Tokens of prompt and answer together. */
   readonly contextSize: number;
 
   /**
-   * @param model the caller owns it and the tokenizer
+   * @param sessions the caller owns their model and the tokenizer
    * @param limits end tokens and the context's size, unlimited if the model declares none
    */
   constructor(
-    model: TokenReader,
+    sessions: TokenSessions,
     text: TextProcessor,
     limits: { readonly endIds: ReadonlySet<number>; readonly contextSize?: number },
   ) {
-    this.#model = model;
+    this.#sessions = sessions;
     this.#text = text;
     this.#endIds = limits.endIds;
     this.contextSize = limits.contextSize ?? Infinity;
   }
 
+  /** Texts that are generated at the same time; more of them wait. */
+  get parallel(): number {
+    return this.#sessions.parallel;
+  }
+
   /**
-   * Continues a text without a template.
+   * Continues a text, or token ids, without a template.
    *
    * @throws {UsageError} for an empty prompt, or one that leaves no room in the context
    */
   async complete(
-    prompt: string,
+    prompt: string | readonly number[],
     options: TextOptions = {},
     onText?: OnText,
   ): Promise<GeneratedText> {
+    if (typeof prompt !== "string") {
+      return await this.#generate(this.#checkedIds(prompt), options, onText);
+    }
     const [ids] = await this.#text.encode([prompt]);
     return await this.#generate(ids, options, onText);
   }
@@ -75,6 +86,13 @@ export class TextGenerator {
     return await this.#generate(ids, options, onText);
   }
 
+  #checkedIds(ids: readonly number[]): readonly number[] {
+    const { vocabSize } = this.#text.info;
+    const strange = ids.find((id) => !Number.isInteger(id) || id < 0 || id >= vocabSize);
+    if (strange === undefined) return ids;
+    throw new UsageError(`A token id must be below ${vocabSize}: current value is ${strange}`);
+  }
+
   async #generate(
     ids: readonly number[],
     options: TextOptions,
@@ -83,7 +101,7 @@ export class TextGenerator {
     if (ids.length === 0) throw new UsageError("The prompt is empty: it has no tokens");
     const room = this.contextSize - ids.length;
     if (room < 1) {
-      throw new UsageError(
+      throw new ContextFullError(
         `The prompt leaves no room for an answer: it must have fewer tokens than the context's ` +
           `${this.contextSize}: current value is ${ids.length}`,
       );
@@ -96,7 +114,8 @@ export class TextGenerator {
       );
     }
     const decoder = new StreamDecoder((sequences) => this.#text.decode(sequences));
-    const generated = await generate(this.#model, ids, decoder, {
+    using session = this.#sessions.open(options.signal);
+    const generated = await generate(session, ids, decoder, {
       ...options,
       maxTokens: Math.min(options.maxTokens ?? room, room),
       endIds: this.#endIds,

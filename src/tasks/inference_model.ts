@@ -10,17 +10,14 @@ import { openRunner, type RuntimeOptions } from "../runtime/open_runner.ts";
 import type { Runner } from "../runtime/runner.ts";
 import type { RuntimeNote } from "../runtime/runtime_note.ts";
 import { RUNTIME_PARAMETERS } from "../runtime/runtime_parameters.ts";
-import { CausalModel } from "../serve/causal_model.ts";
 import { withSentenceEmbedding } from "../serve/embedding_graph.ts";
-import { encodeText } from "../serve/encode_text.ts";
+import { encodeTexts } from "../serve/encode_text.ts";
 import { EncoderModel } from "../serve/encoder_model.ts";
+import { Gathered } from "../serve/gathered.ts";
+import { openSessions } from "../serve/open_sessions.ts";
 import { takesTurns, type TurnOptions } from "../serve/takes_turns.ts";
-import {
-  type GeneratedText,
-  type OnText,
-  TextGenerator,
-  type TextOptions,
-} from "../serve/text_generator.ts";
+import type { OnText } from "../serve/generate.ts";
+import { type GeneratedText, TextGenerator, type TextOptions } from "../serve/text_generator.ts";
 import { type ScoredClass, topClasses } from "../serve/top_classes.ts";
 import { openChosen } from "./open_chosen.ts";
 
@@ -32,6 +29,11 @@ export interface InferenceConfig extends RuntimeOptions {
   readonly adapterPath?: string;
   /** Tokens of prompt and answer together, or of a text; default: as many as the model takes. */
   readonly ctxSize?: number;
+  /**
+   * Texts that are generated at the same time, in shared runs, if the model allows it; more of them
+   * wait. Default 1.
+   */
+  readonly parallel: number;
 }
 
 /** The parameters of an {@linkcode InferenceConfig}. */
@@ -40,6 +42,7 @@ export const INFERENCE_PARAMETERS = {
   model: { kind: "text", required: true },
   adapterPath: { kind: "text" },
   ctxSize: { kind: "integer", min: 1 },
+  parallel: { kind: "integer", min: 1, max: 64, default: 1 },
 } as const satisfies ParametersOf<InferenceConfig>;
 
 /** An {@linkcode InferenceConfig} as a program writes it: absent parameters take their defaults. */
@@ -56,21 +59,35 @@ export interface InferenceSurroundings {
   readonly runner?: Runner;
 }
 
-/** A text's classes, likeliest first. */
-export interface Classification {
-  /** Each class with its probability, 0 to 1. */
-  readonly classes: readonly ScoredClass[];
+/** How much of a text an encoder read. */
+export interface ReadText {
+  /** Number of its tokens that were read, special ones included. */
+  readonly tokens: number;
   /** Whether the end of the text was left out, since the model takes no more tokens. */
   readonly truncated: boolean;
 }
 
+/** A text's classes, likeliest first. */
+export interface Classification extends ReadText {
+  /** Each class with its probability, 0 to 1. */
+  readonly classes: readonly ScoredClass[];
+}
+
 /** A text's vector. */
-export interface Embedding {
+export interface Embedding extends ReadText {
   /** Of length 1. */
   readonly vector: Float32Array;
-  /** Whether the end of the text was left out, since the model takes no more tokens. */
-  readonly truncated: boolean;
 }
+
+/** Results of an encoder for a text, as it gives them. */
+interface Encoded extends ReadText {
+  readonly values: Float32Array;
+}
+
+type EncoderMethod = "classify" | "embed";
+
+/** Most texts that an encoder reads at once. */
+const MOST_TEXTS = 32;
 
 /** How a prompt is answered. */
 export interface AnswerOptions extends TextOptions, TurnOptions {}
@@ -91,9 +108,9 @@ export class InferenceModel implements Disposable {
   readonly #resources: DisposableStack;
   readonly #opened: OpenedModel;
   readonly #runner: Runner;
+  readonly #parallel: number;
   #generator: Promise<TextGenerator> | undefined;
-  #classifier: Promise<EncoderModel> | undefined;
-  #embedder: Promise<EncoderModel> | undefined;
+  readonly #encoders = new Map<EncoderMethod, Promise<Gathered<string, Encoded>>>();
   /** Tokens of prompt and answer together, or of a text; absent if the model's files state none. */
   readonly contextSize?: number;
 
@@ -101,11 +118,12 @@ export class InferenceModel implements Disposable {
     resources: DisposableStack,
     opened: OpenedModel,
     runner: Runner,
-    contextSize: number | undefined,
+    { contextSize, parallel }: { readonly contextSize?: number; readonly parallel: number },
   ) {
     this.#resources = resources;
     this.#opened = opened;
     this.#runner = runner;
+    this.#parallel = parallel;
     this.contextSize = contextSize;
   }
 
@@ -129,7 +147,8 @@ export class InferenceModel implements Disposable {
       modelBytes: opened.sizeBytes,
       onNote: (message) => onEvent({ kind: "runtime note", message }),
     }));
-    return new InferenceModel(resources.move(), opened, runner, contextSize);
+    const { parallel } = config;
+    return new InferenceModel(resources.move(), opened, runner, { contextSize, parallel });
   }
 
   /** What the model gives: `causal` generates text, `classifier` classes, `encoder` vectors. */
@@ -149,8 +168,7 @@ export class InferenceModel implements Disposable {
    */
   async prepare(method: "generate" | "classify" | "embed"): Promise<void> {
     if (method === "generate") await this.#generate();
-    else if (method === "classify") await this.#classify();
-    else await this.#embed();
+    else await this.#encoder(method);
   }
 
   /**
@@ -175,14 +193,14 @@ export class InferenceModel implements Disposable {
   }
 
   /**
-   * Continues a text as it is.
+   * Continues a text, or token ids, as they are.
    *
    * @param onText called with each piece as it is generated
    * @throws {UsageError} for a prompt that is too long or has no tokens, and for sampling options out of
    * range
    */
   async complete(
-    prompt: string,
+    prompt: string | readonly number[],
     options?: TextOptions,
     onText?: OnText,
   ): Promise<GeneratedText> {
@@ -204,29 +222,38 @@ export class InferenceModel implements Disposable {
     return await (await this.#generate()).chat(messages, options, onText);
   }
 
-  /**
-   * Classifies a text.
-   *
-   * @param count number of classes to return, at least 1; default all
-   * @throws {BadInputError} if the model has no output `logits`
-   */
-  async classify(text: string, count = Infinity): Promise<Classification> {
-    const encoder = await this.#classify();
-    const { batch, truncated } = await encodeText(this.#opened.text, text, this.contextSize);
-    const [probabilities] = await encoder.classify(batch);
-    return { classes: topClasses(probabilities, this.#opened.labels, count), truncated };
+  /** The text of each token by itself, special tokens included. */
+  async tokenTexts(ids: readonly number[]): Promise<string[]> {
+    return await this.#opened.text.decode(ids.map((id) => [id]), { skipSpecialTokens: false });
+  }
+
+  /** Texts that are generated at the same time. */
+  async parallel(): Promise<number> {
+    return (await this.#generate()).parallel;
   }
 
   /**
-   * Embeds a text: the mean over its tokens' states, or the model's own sentence embedding.
+   * Classifies a text. Texts of calls at the same time are read together.
    *
+   * @param count number of classes to return, at least 1; default all
+   * @param signal if aborted before the text is read, the call rejects with its reason
+   * @throws {BadInputError} if the model has no output `logits`
+   */
+  async classify(text: string, count = Infinity, signal?: AbortSignal): Promise<Classification> {
+    const { values, ...read } = await (await this.#encoder("classify")).call(text, signal);
+    return { classes: topClasses(values, this.#opened.labels, count), ...read };
+  }
+
+  /**
+   * Embeds a text: the mean over its tokens' states, or the model's own sentence embedding. Texts of
+   * calls at the same time are read together.
+   *
+   * @param signal if aborted before the text is read, the call rejects with its reason
    * @throws {BadInputError} if the model has neither
    */
-  async embed(text: string): Promise<Embedding> {
-    const encoder = await this.#embed();
-    const { batch, truncated } = await encodeText(this.#opened.text, text, this.contextSize);
-    const [vector] = await encoder.embed(batch);
-    return { vector, truncated };
+  async embed(text: string, signal?: AbortSignal): Promise<Embedding> {
+    const { values, ...read } = await (await this.#encoder("embed")).call(text, signal);
+    return { vector: values, ...read };
   }
 
   /** Frees the model, what was compiled of it, and the runtime if the model owns it. */
@@ -238,25 +265,38 @@ export class InferenceModel implements Disposable {
     return this.#generator ??= this.#openGenerator();
   }
 
-  #classify(): Promise<EncoderModel> {
-    return this.#classifier ??= this.#openEncoder(this.#opened.model);
-  }
-
-  #embed(): Promise<EncoderModel> {
-    return this.#embedder ??= this.#openEncoder(withSentenceEmbedding(this.#opened.model));
+  #encoder(method: EncoderMethod): Promise<Gathered<string, Encoded>> {
+    const known = this.#encoders.get(method);
+    if (known !== undefined) return known;
+    const opening = this.#openEncoder(method);
+    this.#encoders.set(method, opening);
+    return opening;
   }
 
   async #openGenerator(): Promise<TextGenerator> {
     const { model, file, text, endIds } = this.#opened;
-    const causal = this.#resources.use(await CausalModel.open(this.#runner, model, file));
-    return new TextGenerator(causal, text, { endIds, contextSize: this.contextSize });
+    const { sessions } = this.#resources.use(
+      await openSessions(this.#runner, model, file, this.#parallel),
+    );
+    return new TextGenerator(sessions, text, { endIds, contextSize: this.contextSize });
   }
 
-  async #openEncoder(model: OpenedModel["model"]): Promise<EncoderModel> {
-    const executable = this.#resources.use(
-      await this.#runner.compile(model, { label: this.#opened.file }),
-    );
-    return this.#resources.use(new EncoderModel(this.#runner, executable, model.graph));
+  async #openEncoder(method: EncoderMethod): Promise<Gathered<string, Encoded>> {
+    const { file, text } = this.#opened;
+    const model = method === "embed"
+      ? withSentenceEmbedding(this.#opened.model)
+      : this.#opened.model;
+    const executable = this.#resources.use(await this.#runner.compile(model, { label: file }));
+    const encoder = this.#resources.use(new EncoderModel(this.#runner, executable, model.graph));
+    return new Gathered(async (texts: readonly string[]) => {
+      const { batch, lengths, truncated } = await encodeTexts(text, texts, this.contextSize);
+      const results = await encoder[method](batch);
+      return results.map((values, i) => ({
+        values,
+        tokens: lengths[i],
+        truncated: truncated[i],
+      }));
+    }, MOST_TEXTS);
   }
 }
 

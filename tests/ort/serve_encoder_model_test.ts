@@ -9,7 +9,7 @@ import { loadAdapter } from "../../src/model/adapter_dir.ts";
 import { readTextFiles } from "../../src/model/tokenizer_files.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { withSentenceEmbedding } from "../../src/serve/embedding_graph.ts";
-import { encodeText } from "../../src/serve/encode_text.ts";
+import { encodeTexts } from "../../src/serve/encode_text.ts";
 import { EncoderModel } from "../../src/serve/encoder_model.ts";
 import { MINILM_DIR, modelDir, readModel, referenceDir } from "../helpers/fixture_models.ts";
 import { tinyModel } from "../helpers/ort.ts";
@@ -48,7 +48,7 @@ Deno.test("EncoderModel.embed() gives vectors of length 1 that know what is alik
   using executable = await runner.compile(model);
   using encoder = new EncoderModel(runner, executable, model.graph);
   const embed = async (sentence: string) =>
-    (await encoder.embed((await encodeText(text, sentence)).batch))[0];
+    (await encoder.embed((await encodeTexts(text, [sentence])).batch))[0];
   const cat = await embed("A cat sleeps on the sofa.");
   const kitten = await embed("The kitten is napping on the couch.");
   const stocks = await embed("Stock markets fell sharply on Monday.");
@@ -152,7 +152,7 @@ Deno.test("EncoderModel names the outputs it looked for and those there are", as
   using runner = createOrtRunner({ threads: 1 });
   using executable = await runner.compile(model);
   using encoder = new EncoderModel(runner, executable, model.graph);
-  const { batch } = await encodeText(new LocalText(readTextFiles(MINILM_DIR)), "a");
+  const { batch } = await encodeTexts(new LocalText(readTextFiles(MINILM_DIR)), ["a"]);
   await assertRejects(
     () => encoder.classify(batch),
     BadInputError,
@@ -160,13 +160,15 @@ Deno.test("EncoderModel names the outputs it looked for and those there are", as
   );
 });
 
-Deno.test("encodeText() cuts a text that is too long and keeps its special tokens", async () => {
+Deno.test("encodeTexts() cuts a text that is too long, keeps its special tokens, and pads shorter ones", async () => {
   const text = new LocalText(readTextFiles(MINILM_DIR));
-  const whole = await encodeText(text, "one two three four five");
-  const cut = await encodeText(text, "one two three four five", 5);
-  assert(!whole.truncated && cut.truncated);
+  const whole = await encodeTexts(text, ["one two three four five"]);
+  assertEquals([whole.truncated, whole.lengths], [[false], [7]]);
+  const cut = await encodeTexts(text, ["one two three four five", "one"], 5);
+  assertEquals([cut.truncated, cut.lengths], [[true, false], [5, 3]]);
   const ids = Array.from(toNumbers(cut.batch.inputIds));
-  assert(ids.length === 5 && ids[0] === 101 && ids[4] === 102);
+  assertEquals([ids[0], ids[4], ids[7]], [101, 102, 102]);
+  assertEquals(Array.from(toNumbers(cut.batch.attentionMask)), [1, 1, 1, 1, 1, 1, 1, 1, 0, 0]);
 });
 
 Deno.test("EncoderModel gives texts that are asked for at once what it gives them one by one", async () => {

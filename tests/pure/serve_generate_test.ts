@@ -1,8 +1,10 @@
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import type { Message, TextProcessor } from "../../src/data/mod.ts";
 import { UsageError } from "../../src/errors.ts";
-import { generate, type TokenReader } from "../../src/serve/generate.ts";
+import { generate } from "../../src/serve/generate.ts";
+import { SerialSessions } from "../../src/serve/serial_sessions.ts";
 import { TextGenerator } from "../../src/serve/text_generator.ts";
+import type { TokenReader } from "../../src/serve/token_sessions.ts";
 
 const END = 0;
 const LETTERS = "_abcdefgh";
@@ -112,7 +114,10 @@ const text = {
 } as unknown as TextProcessor;
 
 const generator = (contextSize?: number) =>
-  new TextGenerator(new Reciter("abcdef"), text, { endIds: new Set([END]), contextSize });
+  new TextGenerator(new SerialSessions(new Reciter("abcdef")), text, {
+    endIds: new Set([END]),
+    contextSize,
+  });
 
 Deno.test("TextGenerator ends an answer where the context is full", async () => {
   const answer = await generator(6).complete("gh");

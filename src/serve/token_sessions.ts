@@ -1,0 +1,32 @@
+/** Requests that use a language model at the same time, each reading a text of its own. */
+
+/** Reads one text's tokens. */
+export interface TokenReader {
+  /**
+   * Reads a whole text, continuing from the tokens already read if the text begins with them.
+   *
+   * @returns logits after the last token, [vocabulary]; the next call overwrites them
+   */
+  continueTo(ids: readonly number[]): Promise<Float32Array>;
+  /**
+   * Reads more tokens.
+   *
+   * @returns as {@linkcode TokenReader.continueTo}
+   */
+  advance(ids: readonly number[]): Promise<Float32Array>;
+}
+
+/** A request's use of the model; others may wait until it is disposed of. */
+export interface TokenSession extends TokenReader, Disposable {}
+
+/** Opens sessions over one model. */
+export interface TokenSessions {
+  /** Sessions that read at the same time; more of them wait. */
+  readonly parallel: number;
+  /**
+   * A session for a request.
+   *
+   * @param signal what waits for a turn or a read rejects with its reason when it is aborted
+   */
+  open(signal?: AbortSignal): TokenSession;
+}
