@@ -101,6 +101,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
     "src/kernels",
     "src/finetune",
   ],
+  "src/http": ["src/data", "src/serve", "src/tasks"],
   "src/service": [
     "src/data",
     "src/system",

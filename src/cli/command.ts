@@ -46,6 +46,11 @@ export interface Command<F extends Flags = Flags> {
    * @param given values of the command line
    */
   impliedConfig?(given: Readonly<Record<string, unknown>>): string | undefined;
+  /**
+   * Beginning of the variables of the environment that its flags may be given by: `GRAFT_ARG_` for
+   * `GRAFT_ARG_CTX_SIZE`. The command line overrides them, and they override the configuration file.
+   */
+  readonly environment?: string;
   /** Verbs of a second word, each with its own flags; without one `run` is called. */
   readonly verbs?: Verbs;
   readonly examples: readonly Example[];

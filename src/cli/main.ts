@@ -6,6 +6,7 @@ import { parseArguments } from "./args.ts";
 import type { Command, Need, Verbs } from "./command.ts";
 import { parseConfig } from "../config/file.ts";
 import { resolveValues } from "./config.ts";
+import { environmentValues } from "./environment.ts";
 import { exitCodeOf, formatError } from "./terminal/exit.ts";
 import { commandHelp, generalHelp, HELP_COLUMNS } from "./help.ts";
 import { suggestion } from "../config/nearest.ts";
@@ -72,7 +73,14 @@ async function runVerb(
     ? undefined
     : parsed.values.config as string | undefined ?? command.impliedConfig?.(parsed.values);
   const fromFile = path === undefined ? {} : parseConfig(readTextFile(path), command.flags, path);
-  const { values, given } = resolveValues(command.flags, parsed.values, fromFile);
+  const fromEnvironment = command.environment === undefined
+    ? {}
+    : environmentValues(command.flags, command.environment, (name) => Deno.env.get(name));
+  const { values, given } = resolveValues(
+    command.flags,
+    { ...fromEnvironment, ...parsed.values },
+    fromFile,
+  );
   restrict(command.needs ?? []);
   return await command.run({ flags: values, given, operands: parsed.operands, terminal });
 }

@@ -7,6 +7,7 @@ export const VERBS: Verbs = {
   train: () => import("./train/train.ts"),
   merge: () => import("./merge/merge.ts"),
   run: () => import("./run/run.ts"),
+  serve: () => import("./serve/serve.ts"),
   eval: () => import("./run/eval.ts"),
   inspect: () => import("./models/inspect.ts"),
   quantize: () => import("./models/quantize.ts"),

@@ -1,0 +1,162 @@
+/** `graft serve`: answers over HTTP in OpenAI's dialect until it is stopped. */
+import { basename, resolve } from "@std/path";
+import { BadInputError, EXIT, UsageError } from "../../errors.ts";
+import { type AccessEntry, createApp } from "../../http/app.ts";
+import { Admission } from "../../http/admission.ts";
+import { Hosts, isLoopback, Keys } from "../../http/guard.ts";
+import { listen } from "../../http/listen.ts";
+import { Metrics } from "../../http/metrics.ts";
+import type { ServedModel } from "../../http/served_model.ts";
+import { InferenceModel } from "../../tasks/inference_model.ts";
+import { command } from "../command.ts";
+import { note } from "../run/run.ts";
+import { readTextFile } from "../run/read.ts";
+import type { Terminal } from "../terminal/output.ts";
+import { StopSignal } from "../terminal/stop_signal.ts";
+import { SERVE_FLAGS, type ServeFlags } from "./serve_flags.ts";
+
+export default command({
+  name: "serve",
+  summary: "Answer over HTTP in OpenAI's dialect: chats, texts, vectors, classes",
+  operands: "[MODEL]",
+  maxOperands: 1,
+  flags: SERVE_FLAGS,
+  environment: "GRAFT_ARG_",
+  examples: [
+    {
+      command: "graft serve ./smollm2-int4",
+      does: "answers at http://127.0.0.1:8080/v1 until Ctrl-C",
+    },
+    {
+      command: "graft serve ./smollm2-int4 --adapter-path adapters --parallel 8",
+      does: "answers with an adapter, eight requests at a time",
+    },
+    {
+      command: "graft serve ./smollm2-int4 --host 0.0.0.0 --api-key-file keys",
+      does: "answers other machines that have a key",
+    },
+  ],
+  needs: ["net", "run"],
+  async run({ flags, operands, terminal }) {
+    const path = modelPath(flags, operands);
+    const keys = new Keys(keysOf(flags));
+    if (!isLoopback(flags.host) && !keys.needed) {
+      throw new UsageError(
+        `--host ${flags.host} lets other machines ask: give --api-key or --api-key-file, or leave ` +
+          "--host out",
+      );
+    }
+    using stop = new StopSignal(() => terminal.note("Stopping: answers in work are finished"));
+    const stopAnswers = new AbortController();
+    const admission = new Admission(flags.maxConcurrentRequests);
+    const served: ServedModel[] = [];
+    const app = createApp({
+      models: { list: () => served },
+      admission,
+      metrics: new Metrics(() => admission.inWork, () => Deno.memoryUsage().rss),
+      maxTokens: flags.nPredict < 0 ? undefined : flags.nPredict,
+      parallel: flags.parallel,
+      stop: stopAnswers.signal,
+      keys,
+      hosts: new Hosts(flags.allowedHosts),
+      onAccess: flags.accessLog ? (entry) => terminal.note(accessLine(entry)) : undefined,
+      onFailure: (error, id) => terminal.note(`${id}: ${error}`),
+    });
+    // Before the model is loaded, so that a port in use costs no minute, and /health can tell.
+    const server = await listen(app.fetch, {
+      host: flags.host,
+      port: flags.port,
+      requestMs: flags.timeout * 1000,
+    });
+    try {
+      const model = await load(path, flags, terminal);
+      served.push({
+        id: flags.alias ?? basename(resolve(path)),
+        created: Math.floor(Date.now() / 1000),
+        model,
+      });
+      const host = flags.host.includes(":") ? `[${flags.host}]` : flags.host;
+      terminal.print(`Answers with ${served[0].id} at http://${host}:${server.port}/v1`);
+      await aborted(stop.signal);
+      const inTime = await drain(admission, flags.drain * 1000, stopAnswers);
+      server.destroy();
+      // An inference in work still reads the model.
+      if (inTime) model[Symbol.dispose]();
+      else Deno.exit(EXIT.ok);
+      return EXIT.ok;
+    } finally {
+      server.destroy();
+      await server.close();
+    }
+  },
+});
+
+function modelPath({ model }: ServeFlags, [operand]: readonly string[]): string {
+  const path = model ?? operand;
+  if (path !== undefined && (model === undefined || operand === undefined)) return path;
+  throw new UsageError(
+    path === undefined
+      ? "graft serve needs a model: `graft serve MODEL`, a folder or .onnx file"
+      : `The model is given twice: with --model and as "${operand}": give one of them`,
+  );
+}
+
+function keysOf({ apiKey, apiKeyFile }: ServeFlags): readonly string[] {
+  const lines = apiKeyFile === undefined
+    ? []
+    : readTextFile(apiKeyFile).split(/\r?\n/).map((line) => line.trim()).filter((line) =>
+      line !== ""
+    );
+  if (apiKeyFile !== undefined && lines.length === 0) {
+    throw new BadInputError(`${apiKeyFile} has no keys: it must have one a line`);
+  }
+  return [...apiKey, ...lines];
+}
+
+/** Opens the model and compiles what it answers with. */
+async function load(path: string, flags: ServeFlags, terminal: Terminal): Promise<InferenceModel> {
+  const { adapterPath, ctxSize, parallel, ortLib, ep, epOption, threads } = flags;
+  const model = await InferenceModel.open(
+    { model: path, adapterPath, ctxSize, parallel, ortLib, ep, epOption, threads },
+    { onEvent: (event) => note(event, terminal) },
+  );
+  try {
+    if (model.kind === "classifier") await model.prepare("classify");
+    await model.prepare(model.kind === "causal" ? "generate" : "embed");
+    if (model.kind === "causal" && await model.parallel() < parallel) {
+      terminal.note("The model reads one text at a time: requests wait for each other");
+    }
+    return model;
+  } catch (error) {
+    model[Symbol.dispose]();
+    throw error;
+  }
+}
+
+/** Waits for the requests in work, ends answers shortly before the limit; returns whether all ended. */
+async function drain(
+  admission: Admission,
+  limitMs: number,
+  stopAnswers: AbortController,
+): Promise<boolean> {
+  const cut = setTimeout(() => stopAnswers.abort(), limitMs * 0.8);
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const limit = new Promise<false>((done) => timer = setTimeout(() => done(false), limitMs));
+  try {
+    return await Promise.race([admission.end().then(() => true), limit]);
+  } finally {
+    clearTimeout(cut);
+    clearTimeout(timer);
+  }
+}
+
+function accessLine({ id, method, path, status, ms }: AccessEntry): string {
+  return `${method} ${path} ${status} ${Math.round(ms)} ms ${id}`;
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,91 @@
+/** The API as a function from requests to answers. */
+import { type Context, Hono } from "hono";
+import { ApiError, fromLibrary } from "./api_error.ts";
+import type { Hosts, Keys } from "./guard.ts";
+import { openapi } from "./openapi.ts";
+import { OPERATIONS } from "./operations.ts";
+import type { ServerParts } from "./server_parts.ts";
+
+/** An answered request. */
+export interface AccessEntry {
+  readonly id: string;
+  readonly method: string;
+  readonly path: string;
+  readonly status: number;
+  readonly ms: number;
+}
+
+/** What handlers keep for each other. */
+interface Kept {
+  readonly Variables: {
+    requestId: string;
+    /** Resolves when an answer in pieces has been sent. */
+    ended?: Promise<void>;
+  };
+}
+
+export interface AppOptions extends ServerParts {
+  readonly keys: Keys;
+  readonly hosts: Hosts;
+  /** Told of each answered request. */
+  readonly onAccess?: (entry: AccessEntry) => void;
+}
+
+const REQUEST_ID = "x-request-id";
+
+/** @returns what answers requests: `app.fetch` */
+export function createApp(options: AppOptions): Hono<Kept> {
+  const { keys, hosts, onAccess, onFailure } = options;
+  const app = new Hono<Kept>();
+  const routes = new Map(OPERATIONS.map(({ method, path }) => [`${method} ${path}`, path]));
+  app.use(async (context, next) => {
+    const start = performance.now();
+    const id = requestId(context);
+    await next();
+    // Errors have become answers here.
+    context.res.headers.set(REQUEST_ID, id);
+    const { method, path, routePath } = context.req;
+    const { status } = context.res;
+    const route = routes.get(`${method.toLowerCase()} ${routePath}`) ?? "other";
+    const told = () => {
+      const ms = performance.now() - start;
+      options.metrics.request(route, status, ms / 1000);
+      onAccess?.({ id, method, path, status, ms });
+    };
+    const ended = context.get("ended");
+    if (ended === undefined) told();
+    else ended.then(told);
+  });
+  app.use(async (context, next) => {
+    hosts.check(context.req.header("host"));
+    const open = OPERATIONS.some(({ isOpen, path }) =>
+      isOpen === true && path === context.req.path
+    );
+    if (!open) keys.check(context);
+    await next();
+  });
+  for (const operation of OPERATIONS) {
+    app[operation.method](operation.path, operation.handler(options));
+  }
+  app.get("/openapi.json", (context) => context.json(openapi(OPERATIONS)));
+  app.notFound((context) => {
+    const { method, path } = context.req;
+    return new ApiError(404, `There is no ${method} ${path}; /openapi.json says what there is`)
+      .response();
+  });
+  app.onError((error, context) => {
+    const known = fromLibrary(error);
+    if (known !== undefined) return known.response();
+    onFailure(error, context.get("requestId"));
+    return new ApiError(500, "The server failed; its log says why").response();
+  });
+  return app;
+}
+
+/** The client's own id if it is a plain word, else a new one. */
+function requestId(context: Context<Kept>): string {
+  const given = context.req.header(REQUEST_ID);
+  const id = given !== undefined && /^[\w.-]{1,128}$/.test(given) ? given : crypto.randomUUID();
+  context.set("requestId", id);
+  return id;
+}

@@ -1,0 +1,75 @@
+/** An HTTP server with limits for slow, silent and many clients, over `node:http`. */
+import { createServer, type Server } from "node:http";
+import { getRequestListener } from "@hono/node-server";
+import { StorageError } from "../errors.ts";
+
+/** Why not `Deno.serve`: it has no time-out for headers, and dies when descriptors run out. */
+
+export interface ListenOptions {
+  readonly host: string;
+  /** 0 for any free one. */
+  readonly port: number;
+  /** Milliseconds that a request's headers, and its whole body, may take. */
+  readonly headersMs?: number;
+  readonly requestMs?: number;
+  readonly maxConnections?: number;
+}
+
+const HEADERS_MS = 10_000;
+const REQUEST_MS = 30_000;
+const KEEP_ALIVE_MS = 60_000;
+/** How often the server looks for requests that take too long. */
+const LOOK_MS = 1000;
+const MOST_HEADER_BYTES = 16 * 1024;
+const MOST_CONNECTIONS = 1024;
+
+/** A server that listens. */
+export interface Listening {
+  /** The port, also where any free one was asked for. */
+  readonly port: number;
+  /** Accepts no more connections; resolves when all are closed. Idle ones are closed at once. */
+  close(): Promise<void>;
+  /** Closes all connections. */
+  destroy(): void;
+}
+
+/**
+ * @param fetch answers requests
+ * @throws {StorageError} if the address cannot be used
+ */
+export async function listen(
+  fetch: (request: Request) => Response | Promise<Response>,
+  options: ListenOptions,
+): Promise<Listening> {
+  const { host, port } = options;
+  const requestMs = options.requestMs ?? REQUEST_MS;
+  const server = createServer({
+    maxHeaderSize: MOST_HEADER_BYTES,
+    headersTimeout: Math.min(options.headersMs ?? HEADERS_MS, requestMs),
+    requestTimeout: requestMs,
+    connectionsCheckingInterval: LOOK_MS,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+  }, getRequestListener(fetch, { overrideGlobalObjects: false }));
+  server.maxConnections = options.maxConnections ?? MOST_CONNECTIONS;
+  await listening(server, host, port);
+  const address = server.address();
+  return {
+    port: typeof address === "object" && address !== null ? address.port : port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeIdleConnections();
+      }),
+    destroy: () => server.closeAllConnections(),
+  };
+}
+
+function listening(server: Server, host: string, port: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error) => {
+      const message = `Cannot listen on ${host} port ${port}: ${error.message}`;
+      reject(new StorageError(message, { cause: error }));
+    });
+    server.listen(port, host, resolve);
+  });
+}

@@ -1,0 +1,101 @@
+/** All routes: what the server answers and what `/openapi.json` says of it. */
+import type { GenericSchema } from "valibot";
+import { chatCompletions } from "./routes/chat.ts";
+import { completions } from "./routes/completions.ts";
+import { classify, embeddings } from "./routes/encoder_routes.ts";
+import { getModel, health, listModels, prometheus, props } from "./routes/status.ts";
+import { chatRequest } from "./schemas/chat.ts";
+import { completionRequest } from "./schemas/completion.ts";
+import { classificationRequest, embeddingRequest } from "./schemas/embedding.ts";
+import type { Handler, ServerParts } from "./server_parts.ts";
+
+export interface Operation {
+  readonly method: "get" | "post";
+  /** Parameters in hono's form, as `/v1/models/:model`. */
+  readonly path: string;
+  readonly id: string;
+  readonly summary: string;
+  /** Schema of the JSON body. */
+  readonly request?: GenericSchema;
+  /** Whether it is answered without a key. */
+  readonly isOpen?: boolean;
+  /** Media types of the answer; default JSON. */
+  readonly answers?: readonly string[];
+  handler(parts: ServerParts): Handler;
+}
+
+const EVENTS = ["application/json", "text/event-stream"];
+
+export const OPERATIONS: readonly Operation[] = [
+  {
+    method: "post",
+    path: "/v1/chat/completions",
+    id: "createChatCompletion",
+    summary: "Answers the last message of a chat",
+    request: chatRequest,
+    answers: EVENTS,
+    handler: chatCompletions,
+  },
+  {
+    method: "post",
+    path: "/v1/completions",
+    id: "createCompletion",
+    summary: "Continues texts",
+    request: completionRequest,
+    answers: EVENTS,
+    handler: completions,
+  },
+  {
+    method: "post",
+    path: "/v1/embeddings",
+    id: "createEmbedding",
+    summary: "Vectors of texts",
+    request: embeddingRequest,
+    handler: embeddings,
+  },
+  {
+    method: "post",
+    path: "/v1/classify",
+    id: "classify",
+    summary: "Classes of texts with their probabilities",
+    request: classificationRequest,
+    handler: classify,
+  },
+  {
+    method: "get",
+    path: "/v1/models",
+    id: "listModels",
+    summary: "The models that requests may name",
+    handler: listModels,
+  },
+  {
+    method: "get",
+    path: "/v1/models/:model",
+    id: "retrieveModel",
+    summary: "One model",
+    handler: getModel,
+  },
+  {
+    method: "get",
+    path: "/health",
+    id: "health",
+    summary: "Whether the server answers",
+    isOpen: true,
+    handler: health,
+  },
+  {
+    method: "get",
+    path: "/props",
+    id: "props",
+    summary: "How the server is set",
+    handler: props,
+  },
+  {
+    method: "get",
+    path: "/metrics",
+    id: "metrics",
+    summary: "Figures for Prometheus",
+    answers: ["text/plain"],
+    handler: prometheus,
+  },
+];

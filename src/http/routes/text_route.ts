@@ -1,0 +1,115 @@
+/** What the two routes that generate text have in common. */
+import type { Context } from "hono";
+import type { GeneratedText, TextOptions } from "../../serve/text_generator.ts";
+import type { TokenScores } from "../../serve/log_probabilities.ts";
+import { fromLibrary } from "../api_error.ts";
+import { eventStream } from "../event_stream.ts";
+import { generateAnswers, type Prompt, textOptions, usageOf } from "../generation.ts";
+import type { Sampling } from "../schemas/common.ts";
+import type { ServedModel } from "../served_model.ts";
+import type { ServerParts } from "../server_parts.ts";
+
+/** An answer's beginning, a piece of it, or its end. */
+export type Part =
+  | { readonly begins: true }
+  | { readonly piece: string; readonly scores: readonly TokenScores[] }
+  | { readonly ends: GeneratedText["finishReason"] };
+
+/** How a route writes answers. */
+export interface Format {
+  /** Type of a whole answer, and of a part of one. */
+  readonly object: string;
+  readonly partObject: string;
+  /** Begins the answer's id. */
+  readonly prefix: string;
+  choice(index: number, answer: GeneratedText): Promise<Record<string, unknown>>;
+  /** `undefined` if nothing is sent for the part. */
+  part(index: number, part: Part): Promise<Record<string, unknown> | undefined>;
+}
+
+/** A checked request. */
+export interface TextRequest {
+  readonly served: ServedModel;
+  readonly prompts: readonly Prompt[];
+  readonly sampling: Sampling;
+  readonly topLogprobs?: number;
+  readonly format: Format;
+}
+
+/** Answers a request at once, or in pieces. */
+export async function answerText(
+  context: Context,
+  { served, prompts, sampling, topLogprobs, format }: TextRequest,
+  parts: ServerParts,
+): Promise<Response> {
+  const { metrics, admission, stop } = parts;
+  const count = sampling.n ?? 1;
+  const start = performance.now();
+  const head = {
+    id: `${format.prefix}-${crypto.randomUUID()}`,
+    created: Math.floor(Date.now() / 1000),
+    model: served.id,
+  };
+  const signals = [stop, context.req.raw.signal];
+  const options = (...more: AbortSignal[]): TextOptions => ({
+    ...textOptions(sampling, topLogprobs, parts),
+    signal: AbortSignal.any([...signals, ...more]),
+  });
+  let told = false;
+  const firstToken = () => {
+    if (!told) metrics.firstToken((performance.now() - start) / 1000);
+    told = true;
+  };
+  const usage = (answers: readonly GeneratedText[]) => {
+    const counted = usageOf(answers, count);
+    metrics.tokens("prompt", counted.prompt_tokens);
+    metrics.tokens("generated", counted.completion_tokens);
+    return counted;
+  };
+  using resources = new DisposableStack();
+  resources.use(admission.enter());
+  if (!sampling.stream) {
+    const answers = await generateAnswers(
+      served.model,
+      prompts,
+      count,
+      options(),
+      firstToken,
+    );
+    const choices = await Promise.all(answers.map((answer, i) => format.choice(i, answer)));
+    return context.json({ ...head, object: format.object, choices, usage: usage(answers) });
+  }
+  const place = resources.move();
+  const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+  context.set("ended", ended);
+  const withUsage = sampling.stream_options?.include_usage === true;
+  return eventStream(async (send, gone) => {
+    const chunk = { ...head, object: format.partObject };
+    const sendPart = async (index: number, part: Part) => {
+      const choice = await format.part(index, part);
+      if (choice === undefined) return;
+      await send({ ...chunk, choices: [choice], ...(withUsage ? { usage: null } : {}) });
+    };
+    const numbers = Array.from({ length: prompts.length * count }, (_, i) => i);
+    for (const index of numbers) await sendPart(index, { begins: true });
+    const answers = await generateAnswers(
+      served.model,
+      prompts,
+      count,
+      options(gone),
+      async (index, piece, scores) => {
+        firstToken();
+        await sendPart(index, { piece, scores });
+      },
+    );
+    for (const index of numbers) await sendPart(index, { ends: answers[index].finishReason });
+    const counted = usage(answers);
+    if (withUsage) await send({ ...chunk, choices: [], usage: counted });
+  }, (failure) => {
+    place.dispose();
+    end();
+    if (failure !== undefined && fromLibrary(failure) === undefined) {
+      parts.onFailure(failure, context.get("requestId"));
+    }
+  });
+}

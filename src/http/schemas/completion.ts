@@ -1,0 +1,22 @@
+/** Request of `/v1/completions`. */
+import * as v from "valibot";
+import { integer, maybe, modelName, sampling, tokenIds, unsupported } from "./common.ts";
+
+const MOST_PROMPTS = 64;
+
+export const completionRequest = v.object({
+  model: modelName,
+  prompt: v.union([
+    v.string(),
+    tokenIds,
+    v.pipe(v.array(v.string()), v.minLength(1), v.maxLength(MOST_PROMPTS)),
+    v.pipe(v.array(tokenIds), v.minLength(1), v.maxLength(MOST_PROMPTS)),
+  ]),
+  ...sampling,
+  logprobs: maybe(integer(0, 20)),
+  echo: unsupported(v.literal(false)),
+  suffix: unsupported(v.literal("")),
+  best_of: unsupported(v.literal(1)),
+});
+
+export type CompletionRequest = v.InferOutput<typeof completionRequest>;

@@ -1,0 +1,55 @@
+/** The model that the API answers with. */
+import type { InferenceModel } from "../tasks/inference_model.ts";
+import { ApiError } from "./api_error.ts";
+
+/** A model under a name. */
+export interface ServedModel {
+  /** Name in requests and answers. */
+  readonly id: string;
+  /** Seconds since 1970. */
+  readonly created: number;
+  readonly model: InferenceModel;
+}
+
+/** What a request must be answered by. */
+export interface Models {
+  /** All that a request may name, the default first. */
+  list(): readonly ServedModel[];
+}
+
+/**
+ * The model that a request names.
+ *
+ * @param name absent: the default
+ * @throws {ApiError} 404 for a name that is not known, 503 before a model is loaded
+ */
+export function chosenModel(models: Models, name: string | undefined): ServedModel {
+  const all = models.list();
+  if (all.length === 0) {
+    throw new ApiError(503, "The model is being loaded", { retryAfter: 1, code: "loading" });
+  }
+  const found = name === undefined ? all[0] : all.find(({ id }) => id === name);
+  if (found !== undefined) return found;
+  throw new ApiError(
+    404,
+    `There is no model ${JSON.stringify(name)}; there is ${all.map(({ id }) => id).join(", ")}`,
+    { param: "model", code: "model_not_found" },
+  );
+}
+
+/**
+ * Checks that a model can do what is asked.
+ *
+ * @throws {ApiError} 400 if it cannot
+ */
+export function requireKind(
+  { id, model }: ServedModel,
+  kinds: readonly InferenceModel["kind"][],
+  what: string,
+): void {
+  if (kinds.includes(model.kind)) return;
+  throw new ApiError(400, `${id} cannot ${what}: it is a model of kind ${model.kind}`, {
+    param: "model",
+    code: "unsupported_model",
+  });
+}

@@ -1,0 +1,22 @@
+/** What routes share. */
+import type { Context } from "hono";
+import type { Admission } from "./admission.ts";
+import type { Metrics } from "./metrics.ts";
+import type { Models } from "./served_model.ts";
+
+export interface ServerParts {
+  readonly models: Models;
+  readonly admission: Admission;
+  readonly metrics: Metrics;
+  /** Most tokens of an answer that a request states none for; absent: as many as the context holds. */
+  readonly maxTokens?: number;
+  /** Requests that are generated at the same time. */
+  readonly parallel: number;
+  /** Aborted when answers in work must end. */
+  readonly stop: AbortSignal;
+  /** Told of failures that are not the client's. */
+  readonly onFailure: (error: unknown, requestId: string) => void;
+}
+
+/** A route's function. */
+export type Handler = (context: Context) => Promise<Response> | Response;
