@@ -4,13 +4,16 @@ import type { TextProcessor } from "./text.ts";
 /** The first argument of the compiled program that makes it a text process. */
 export const TEXT_PROCESS = "text-process";
 
-/** The first call: its argument is the model's text files. */
+/** The first call, which decides what the process is for: its first argument is the model's text files. */
 export const SETUP = "setup";
+/** Another first call, of a process for grammars: its second argument are the ids that end a text. */
+export const GRAMMAR_SETUP = "setup grammars";
 
-export type Method = "encodeRows" | "encode" | "decode" | "render";
+export type TextMethod = "encodeRows" | "encode" | "decode" | "render";
+export type GrammarMethod = "open" | "next" | "close";
 
 export interface Call {
-  readonly method: typeof SETUP | Method;
+  readonly method: typeof SETUP | typeof GRAMMAR_SETUP | TextMethod | GrammarMethod;
   readonly args: readonly unknown[];
 }
 

@@ -2,17 +2,14 @@
  * Text work on a model's own files under a deadline and a memory limit.
  *
  * A tokenizer's patterns and a chat template come with a model and can be written to run for years or to
- * multiply their text endlessly. They run in a separate process (`guard_process.ts`): V8 ends a whole
- * process that is out of memory, and a regular expression cannot be interrupted. If a call ends the
- * process, or does not end, that call fails and the next one gets a new process.
+ * multiply their text endlessly. They run in a separate process (`guarded_process.ts`).
  */
-import { BadInputError, RuntimeFailure, UsageError } from "../errors.ts";
+import { BadInputError } from "../errors.ts";
 import type { RenderOptions } from "./chat_template.ts";
 import type { PlacedRow } from "./dataset.ts";
 import type { EncodeOptions, EncodeResult } from "./encode.ts";
-import { ChildEndedError, TextChild } from "./guard_child.ts";
-import { deadlineMs, heapMegabytes, memoryBytes, watched } from "./guard_limits.ts";
-import { type Call, type Method, SETUP, type Setup } from "./guard_protocol.ts";
+import { SETUP, type Setup, type TextMethod } from "./guard_protocol.ts";
+import { GuardedProcess, type Overrun, OverrunError } from "./guarded_process.ts";
 import type { Message } from "./messages.ts";
 import { type PackedRows, unpackRows } from "./packed_rows.ts";
 import { characters, checkCharacters, rowCharacters } from "./row_size.ts";
@@ -28,18 +25,20 @@ export interface GuardOptions {
   readonly deadlineMs?: number;
 }
 
-/** A call was ended because it took too long or too much memory. */
-class OverrunError extends BadInputError {}
-
 /** A {@linkcode TextProcessor} in a separate process. */
 export class GuardedText implements TextProcessor {
-  #child: Promise<TextChild> | undefined;
+  readonly #process: GuardedProcess;
   #setup: Setup | undefined;
-  /** Settles when the earlier calls are done: only one call uses the process at a time. */
-  #turn: Promise<unknown> = Promise.resolve();
-  #closed = false;
 
-  private constructor(readonly files: TextFiles, readonly options: GuardOptions) {}
+  private constructor(readonly files: TextFiles, { deadlineMs }: GuardOptions) {
+    this.#process = new GuardedProcess({
+      setup: { method: SETUP, args: [files] },
+      fileBytes: textFileBytes(files),
+      deadlineMs,
+      describe: (overrun) => overrunText(files, overrun),
+      onSetup: (answer) => this.#setup = answer as Setup,
+    });
+  }
 
   /**
    * Starts a process on a model's files.
@@ -50,7 +49,7 @@ export class GuardedText implements TextProcessor {
   static async start(files: TextFiles, options: GuardOptions = {}): Promise<GuardedText> {
     const guarded = new GuardedText(files, options);
     try {
-      await guarded.#running();
+      await guarded.#process.start();
       return guarded;
     } catch (error) {
       guarded[Symbol.dispose]();
@@ -107,8 +106,7 @@ export class GuardedText implements TextProcessor {
 
   /** Ends the process; pending calls are rejected. */
   [Symbol.dispose](): void {
-    this.#closed = true;
-    this.#child?.then((child) => child[Symbol.dispose](), () => {});
+    this.#process[Symbol.dispose]();
   }
 
   async #encodeRows(rows: readonly PlacedRow[], options: EncodeOptions): Promise<EncodeResult[]> {
@@ -116,108 +114,27 @@ export class GuardedText implements TextProcessor {
     return unpackRows(await this.#ask<PackedRows>("encodeRows", [rows, options], effort));
   }
 
-  #ask<T>(method: Method, args: readonly unknown[], inputCharacters: number): Promise<T> {
-    const limitMs = deadlineMs(this.options.deadlineMs, { characters: inputCharacters });
-    const answer = this.#turn.then(async () =>
-      await this.#within(await this.#running(), { method, args }, limitMs) as T
-    );
-    this.#turn = answer.catch(() => {});
-    return answer;
-  }
-
-  /** The process with the model's files, started if there is none. */
-  #running(): Promise<TextChild> {
-    if (this.#closed) return Promise.reject(new Error("The text process was closed"));
-    return this.#child ??= this.#begin().catch((error) => {
-      this.#child = undefined;
-      throw error;
-    });
-  }
-
-  get #fileBytes(): number {
-    const { tokenizerJson, tokenizerConfig, specialTokensMap, chatTemplate } = this.files;
-    return tokenizerJson.length + (tokenizerConfig?.length ?? 0) +
-      (specialTokensMap?.length ?? 0) + (chatTemplate?.text.length ?? 0);
-  }
-
-  async #begin(): Promise<TextChild> {
-    const fileBytes = this.#fileBytes;
-    const child = await started(heapMegabytes(fileBytes));
-    try {
-      const limitMs = deadlineMs(this.options.deadlineMs, { fileBytes });
-      this.#setup = await this.#within(
-        child,
-        { method: SETUP, args: [this.files] },
-        limitMs,
-      ) as Setup;
-      return child;
-    } catch (error) {
-      child[Symbol.dispose]();
-      throw error;
-    }
-  }
-
-  /** Runs one call of a process, which is ended if it exceeds a limit. */
-  async #within(child: TextChild, call: Call, limitMs: number): Promise<unknown> {
-    const limits = { ms: limitMs, memoryBytes: memoryBytes(this.#fileBytes) };
-    const watch = watched(child, limits);
-    try {
-      const { value, error } = await child.ask(call);
-      if (error !== undefined) throw restored(error);
-      return value;
-    } catch (error) {
-      if (!(error instanceof ChildEndedError)) throw error;
-      child[Symbol.dispose]();
-      this.#child = undefined;
-      if (this.#closed) throw new Error("The text process was closed");
-      const overrun = this.#overrun(call.method, watch.overrun, limits);
-      // The next call need not wait for the start; if that fails, the call reports it.
-      if (call.method !== SETUP) this.#running().catch(() => {});
-      throw overrun;
-    } finally {
-      watch[Symbol.dispose]();
-    }
-  }
-
-  #overrun(
-    method: Call["method"],
-    what: "time" | "memory" | undefined,
-    limits: { readonly ms: number; readonly memoryBytes: number },
-  ): OverrunError {
-    const { name, chatTemplate } = this.files;
-    const culprit = method === "render" || (method === "encodeRows" && chatTemplate !== undefined)
-      ? "a pattern of tokenizer.json or the chat template"
-      : "a pattern of tokenizer.json";
-    const limit = what === "time"
-      ? `did not end within ${(limits.ms / 1000).toFixed(1)} s`
-      : `needs more than ${(limits.memoryBytes / 1e6).toFixed()} MB of memory`;
-    const advice = method === SETUP
-      ? "use the model's original files"
-      : `the text is too long for it, or ${culprit} runs endlessly: shorten the text, or use the ` +
-        "model's original files";
-    return new OverrunError(`${name}: text work ${limit}: ${advice}`);
+  #ask<T>(method: TextMethod, args: readonly unknown[], inputCharacters: number): Promise<T> {
+    return this.#process.ask(method, args, inputCharacters);
   }
 }
 
-async function started(heapMegabytes: number): Promise<TextChild> {
-  try {
-    return await TextChild.start(heapMegabytes);
-  } catch (cause) {
-    if (cause instanceof UsageError) throw cause;
-    throw new RuntimeFailure(
-      `Cannot start the process that reads text (${Deno.execPath()}): ${(cause as Error).message}`,
-      { cause },
-    );
-  }
+/** Bytes of the files that a process reads. */
+export function textFileBytes(files: TextFiles): number {
+  const { tokenizerJson, tokenizerConfig, specialTokensMap, chatTemplate } = files;
+  return tokenizerJson.length + (tokenizerConfig?.length ?? 0) +
+    (specialTokensMap?.length ?? 0) + (chatTemplate?.text.length ?? 0);
 }
 
-/** Errors lose their class on the way out of a process. */
-function restored({ name, message }: { readonly name: string; readonly message: string }): Error {
-  if (name === "BadInputError") return new BadInputError(message);
-  if (name === "UsageError") return new UsageError(message);
-  const error = new Error(message);
-  error.name = name;
-  return error;
+function overrunText({ name, chatTemplate }: TextFiles, { method, limit }: Overrun): string {
+  const culprit = method === "render" || (method === "encodeRows" && chatTemplate !== undefined)
+    ? "a pattern of tokenizer.json or the chat template"
+    : "a pattern of tokenizer.json";
+  const advice = method === SETUP
+    ? "use the model's original files"
+    : `the text is too long for it, or ${culprit} runs endlessly: shorten the text, or use the ` +
+      "model's original files";
+  return `${name}: text work ${limit}: ${advice}`;
 }
 
 /** Characters that encoding a row processes: the beginning of a chat is rendered for each of its turns. */

@@ -7,6 +7,7 @@
 import { createHash } from "node:crypto";
 import { Tokenizer as Library } from "@huggingface/tokenizers";
 import { BadInputError } from "../errors.ts";
+import { type GrammarVocabulary, grammarVocabulary } from "./grammar_vocabulary.ts";
 import { parseJsonFile, parseTokenizerJson } from "./tokenizer_json.ts";
 import { type SpecialTokens, specialTokensOf } from "./special_tokens.ts";
 
@@ -147,6 +148,12 @@ export class Tokenizer {
         skip_special_tokens: skipSpecialTokens,
         clean_up_tokenization_spaces: this.#cleanUp,
       }));
+  }
+
+  /** The vocabulary for grammars. */
+  grammarVocabulary(files: TokenizerFiles, endIds: readonly number[]): GrammarVocabulary {
+    const json = parseTokenizerJson(files.tokenizerJson, `${files.name}/tokenizer.json`);
+    return grammarVocabulary(json, this.#library.get_vocab(), endIds);
   }
 
   /** Finds the special tokens around a text by encoding a text with and without them. */

@@ -11,6 +11,12 @@ export type Prompt =
   | { readonly messages: readonly Message[] }
   | { readonly text: string | readonly number[] };
 
+/** What answers have in common. */
+export interface AnswerOptions extends TextOptions {
+  /** A JSON schema that they keep to. */
+  readonly schema?: string;
+}
+
 /** How an API counts. */
 export interface Usage {
   readonly prompt_tokens: number;
@@ -57,7 +63,7 @@ export async function generateAnswers(
   model: InferenceModel,
   prompts: readonly Prompt[],
   count: number,
-  options: TextOptions,
+  { schema, ...options }: AnswerOptions,
   onText?: (answer: number, ...piece: Parameters<OnText>) => ReturnType<OnText>,
 ): Promise<readonly GeneratedText[]> {
   const failed = new AbortController();
@@ -68,7 +74,8 @@ export async function generateAnswers(
     Array.from({ length: count }, async (_, i) => {
       const answer = p * count + i;
       const told: OnText | undefined = onText && ((...piece) => onText(answer, ...piece));
-      const own = { ...options, signal, seed: seed + i };
+      using grammar = schema === undefined ? undefined : await model.openGrammar(schema);
+      const own = { ...options, signal, seed: seed + i, grammar };
       return await ("messages" in prompt
         ? model.chat(prompt.messages, own, told)
         : model.complete(prompt.text, own, told));

@@ -33,6 +33,8 @@ interface Pending {
 interface Session {
   row?: Row;
   pending?: Pending;
+  /** Of its last token: the runs' own are overwritten by the next run, of whoever. */
+  logits?: Float32Array;
 }
 
 export class BatchedSessions implements TokenSessions {
@@ -190,7 +192,9 @@ export class BatchedSessions implements TokenSessions {
   #answer({ session }: Row, pending: Pending, logits: Float32Array): void {
     if (session?.pending !== pending) return;
     session.pending = undefined;
-    pending.resolve(logits);
+    session.logits ??= new Float32Array(logits.length);
+    session.logits.set(logits);
+    pending.resolve(session.logits);
   }
 
   /** Reads in neighbouring rows, and adds the tokens to them; after an error it rejects those who asked. */

@@ -23,6 +23,17 @@ export interface GenerateOptions extends SamplingOptions {
    * ones; absent: none are.
    */
   readonly topLogprobs?: number;
+  /** What the text must keep to. */
+  readonly grammar?: NextTokenGrammar;
+}
+
+/** Says which tokens may come next; see `TokenGrammar` of `data/guarded_grammars.ts`. */
+export interface NextTokenGrammar {
+  /**
+   * @param accepted the token that was chosen since the last call, if there was one
+   * @returns a bit for each token id, the lowest first
+   */
+  next(accepted: number | undefined): Promise<Int32Array>;
 }
 
 /** Turns token ids into text piece by piece; holds back incomplete characters. */
@@ -69,7 +80,7 @@ export async function generate(
   onText: OnText = () => {},
 ): Promise<Generated> {
   validateSampling(options);
-  const { topLogprobs } = options;
+  const { topLogprobs, grammar } = options;
   const random = Random.fromSeed(options.seed ?? 0);
   const uniform = () => random.next() / 2 ** 32;
   const stops = new StopStrings(options.stop ?? []);
@@ -86,6 +97,7 @@ export async function generate(
   };
   let finishReason: FinishReason = "length";
   let reading: Promise<Float32Array> | undefined;
+  let masking = observed(grammar?.next(undefined));
   try {
     while (ids.length < options.maxTokens) {
       if (options.signal?.aborted) {
@@ -93,9 +105,11 @@ export async function generate(
         break;
       }
       reading ??= model.continueTo(prompt);
+      const mask = await masking;
       const logits = await reading;
       const known = logits.subarray(0, options.vocabSize);
       const scoreOf = topLogprobs === undefined ? undefined : scoresOf(known, topLogprobs);
+      if (mask !== undefined) forbid(known, mask);
       const id = sample(known, { prompt, generated: ids }, options, uniform);
       if (options.endIds.has(id)) {
         finishReason = "stop";
@@ -104,7 +118,10 @@ export async function generate(
       ids.push(id);
       if (scoreOf !== undefined) scores.push(scoreOf(id));
       // The next token is computed while this one becomes text.
-      if (ids.length < options.maxTokens) reading = model.advance([id]);
+      if (ids.length < options.maxTokens) {
+        reading = observed(model.advance([id]));
+        masking = observed(grammar?.next(id));
+      }
       await emit(stops.push(await decoder.push(id)));
       if (stops.found) break;
     }
@@ -112,7 +129,7 @@ export async function generate(
     if (!options.signal?.aborted) throw error;
     finishReason = "abort";
   } finally {
-    await reading?.catch(() => {});
+    await Promise.allSettled([reading, masking]);
   }
   await emit(stops.push(await decoder.finish()) + stops.end());
   return {
@@ -121,6 +138,19 @@ export async function generate(
     finishReason: stops.found ? "stop" : finishReason,
     ...(topLogprobs === undefined ? {} : { scores }),
   };
+}
+
+/** A promise that may fail before anybody waits for it. */
+function observed<P extends Promise<unknown> | undefined>(promise: P): P {
+  promise?.catch(() => {});
+  return promise;
+}
+
+/** Makes tokens impossible whose bits are not set. */
+function forbid(logits: Float32Array, mask: Int32Array): void {
+  for (let id = 0; id < logits.length; id++) {
+    if (((mask[id >> 5] >> (id & 31)) & 1) === 0) logits[id] = -Infinity;
+  }
 }
 
 /** Passes text on up to the first stop string, holding back a possible beginning of one. */

@@ -1,11 +1,13 @@
 /** A model ready to answer with generated text, classes or vectors, and everything that this keeps open. */
 import { type Given, wholeConfig } from "../config/given.ts";
 import type { ParametersOf } from "../config/parameter.ts";
+import { GuardedGrammars, type TokenGrammar } from "../data/guarded_grammars.ts";
 import type { Message as ChatMessage } from "../data/mod.ts";
 import { ParameterError } from "../errors.ts";
 import type { ModelKind } from "../model/model_kind.ts";
 import type { AdapterNote } from "../model/adapter_note.ts";
 import type { OpenedModel } from "../model/open_model.ts";
+import { readTextFiles } from "../model/tokenizer_files.ts";
 import { openRunner, type RuntimeOptions } from "../runtime/open_runner.ts";
 import type { Runner } from "../runtime/runner.ts";
 import type { RuntimeNote } from "../runtime/runtime_note.ts";
@@ -109,6 +111,7 @@ export class InferenceModel implements Disposable {
   readonly #opened: OpenedModel;
   readonly #runner: Runner;
   readonly #parallel: number;
+  #grammars: GuardedGrammars | undefined;
   #generator: Promise<TextGenerator> | undefined;
   readonly #encoders = new Map<EncoderMethod, Promise<Gathered<string, Encoded>>>();
   /** Tokens of prompt and answer together, or of a text; absent if the model's files state none. */
@@ -220,6 +223,19 @@ export class InferenceModel implements Disposable {
     onText?: OnText,
   ): Promise<GeneratedText> {
     return await (await this.#generate()).chat(messages, options, onText);
+  }
+
+  /**
+   * A grammar for one generated text: JSON that a schema describes, without line ends. Dispose of it when
+   * the text is complete.
+   *
+   * @param schema JSON
+   * @throws {BadInputError} for a schema that is none, has what is not supported, or takes too long
+   */
+  async openGrammar(schema: string): Promise<TokenGrammar> {
+    const { folder, endIds } = this.#opened;
+    this.#grammars ??= this.#resources.use(new GuardedGrammars(readTextFiles(folder), endIds));
+    return await this.#grammars.open(schema);
   }
 
   /** The text of each token by itself, special tokens included. */

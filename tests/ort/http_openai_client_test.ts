@@ -1,4 +1,10 @@
-import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
+import {
+  assert,
+  assertAlmostEquals,
+  assertEquals,
+  assertRejects,
+  assertStringIncludes,
+} from "@std/assert";
 import OpenAI from "openai";
 import { serveTiny, type TestServer } from "../helpers/http_server.ts";
 
@@ -196,4 +202,57 @@ Deno.test("openai's client: refusals are its own errors, and name the parameter"
     OpenAI.BadRequestError,
   );
   assertEquals(embedding.code, "unsupported_model");
+});
+
+Deno.test("openai's client: response_format keeps answers to a JSON schema, or to any object", async () => {
+  await using server = await serveTiny();
+  const client = clientOf(server);
+  const schema = {
+    type: "object",
+    properties: {
+      on: { type: "boolean" },
+      room: { enum: ["kitchen", "hall"] },
+      level: { type: "integer", minimum: 0, maximum: 9 },
+    },
+    required: ["on", "room", "level"],
+    additionalProperties: false,
+  };
+  const ask = (temperature: number, seed: number, response_format: object) =>
+    client.chat.completions.create({
+      model: LLAMA,
+      messages: MESSAGES,
+      max_tokens: 100,
+      temperature,
+      seed,
+      n: 2,
+      response_format: response_format as { type: "json_object" },
+    });
+  const format = { type: "json_schema", json_schema: { name: "lamp", schema } };
+  for (const seed of [1, 2, 3]) {
+    const { choices } = await ask(1, seed, format);
+    for (const { message, finish_reason } of choices) {
+      const found = JSON.parse(message.content!);
+      assertEquals(Object.keys(found), ["on", "room", "level"]);
+      assert(schema.properties.room.enum.includes(found.room), found.room);
+      assertEquals([typeof found.on, Number.isInteger(found.level)], ["boolean", true]);
+      assertEquals(finish_reason, "stop");
+    }
+  }
+  const { choices: [{ message }] } = await ask(1, 5, { type: "json_object" });
+  assert(message.content!.startsWith("{"));
+  const bad = { type: "json_schema", json_schema: { name: "x", schema: { type: "nonsense" } } };
+  const error = await assertRejects(() => ask(0, 1, bad), OpenAI.BadRequestError);
+  assertStringIncludes(error.message, "The JSON schema cannot be used");
+  // A schema that multiplies ends its own request only.
+  const nested = (depth: number): object =>
+    depth === 0 ? { type: "string", minLength: 5000, maxLength: 100_000 } : {
+      type: "array",
+      minItems: 2000,
+      maxItems: 90_000,
+      items: { anyOf: [nested(depth - 1), nested(depth - 1)] },
+    };
+  const heavy = { type: "json_schema", json_schema: { name: "x", schema: nested(7) } };
+  await ask(0, 1, heavy).then(() => {}, (failure) => assert(failure instanceof OpenAI.APIError));
+  assertEquals((await ask(1, 1, format)).choices.length, 2);
+  assertEquals(server.failures, []);
 });

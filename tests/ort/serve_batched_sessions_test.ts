@@ -72,20 +72,6 @@ for (const parallel of [2, 3, 8]) {
   });
 }
 
-Deno.test("BatchedSessions read a beginning that another text has read only once", async () => {
-  using runner = createOrtRunner({ threads: 1 });
-  using opened = await openSessions(runner, readModel(modelDir(MODEL)), MODEL, 4);
-  const reads: number[] = [];
-  const { sessions } = opened;
-  using first = sessions.open();
-  await first.continueTo(PROMPTS[1]);
-  const start = performance.now();
-  using second = sessions.open();
-  const shared = (await second.continueTo(PROMPTS[3])).slice();
-  reads.push(performance.now() - start);
-  assert(difference(shared, alone[3].logits[0]).absolute < 2e-5);
-});
-
 Deno.test("BatchedSessions end a wait and a read when their signal is aborted, and give the row to others", async () => {
   await withSessions(2, async (sessions) => {
     const stop = new AbortController();

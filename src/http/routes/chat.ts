@@ -2,11 +2,14 @@
 import { parseMessages } from "../../data/messages.ts";
 import { ApiError } from "../api_error.ts";
 import { parseBody } from "../parse_body.ts";
-import { chatRequest } from "../schemas/chat.ts";
+import { type ChatRequest, chatRequest } from "../schemas/chat.ts";
 import { chosenModel, requireKind, type ServedModel } from "../served_model.ts";
 import type { Handler, ServerParts } from "../server_parts.ts";
 import { chatLogprobs } from "./log_probabilities.ts";
 import { answerText, type Format } from "./text_route.ts";
+
+/** Characters of a JSON schema, which is compiled for the answer. */
+const LONGEST_SCHEMA = 64 * 1024;
 
 export function chatCompletions(parts: ServerParts): Handler {
   return async (context) => {
@@ -28,9 +31,21 @@ export function chatCompletions(parts: ServerParts): Handler {
         max_tokens: request.max_completion_tokens ?? request.max_tokens,
       },
       topLogprobs,
+      schema: schemaOf(request.response_format),
       format: chatFormat(served),
     }, parts);
   };
+}
+
+/** @throws {ApiError} 400 for a schema that is too long */
+function schemaOf(format: ChatRequest["response_format"]): string | undefined {
+  if (format?.type === "json_object") return JSON.stringify({ type: "object" });
+  if (format?.type !== "json_schema") return undefined;
+  const schema = JSON.stringify(format.json_schema.schema);
+  if (schema.length <= LONGEST_SCHEMA) return schema;
+  throw new ApiError(400, `A JSON schema may have at most ${LONGEST_SCHEMA} characters`, {
+    param: "response_format",
+  });
 }
 
 function chatFormat({ model }: ServedModel): Format {

@@ -1,10 +1,16 @@
 /** What the two routes that generate text have in common. */
 import type { Context } from "hono";
-import type { GeneratedText, TextOptions } from "../../serve/text_generator.ts";
+import type { GeneratedText } from "../../serve/text_generator.ts";
 import type { TokenScores } from "../../serve/log_probabilities.ts";
 import { fromLibrary } from "../api_error.ts";
 import { eventStream } from "../event_stream.ts";
-import { generateAnswers, type Prompt, textOptions, usageOf } from "../generation.ts";
+import {
+  type AnswerOptions,
+  generateAnswers,
+  type Prompt,
+  textOptions,
+  usageOf,
+} from "../generation.ts";
 import type { Sampling } from "../schemas/common.ts";
 import type { ServedModel } from "../served_model.ts";
 import type { ServerParts } from "../server_parts.ts";
@@ -33,13 +39,15 @@ export interface TextRequest {
   readonly prompts: readonly Prompt[];
   readonly sampling: Sampling;
   readonly topLogprobs?: number;
+  /** A JSON schema that answers keep to. */
+  readonly schema?: string;
   readonly format: Format;
 }
 
 /** Answers a request at once, or in pieces. */
 export async function answerText(
   context: Context,
-  { served, prompts, sampling, topLogprobs, format }: TextRequest,
+  { served, prompts, sampling, topLogprobs, schema, format }: TextRequest,
   parts: ServerParts,
 ): Promise<Response> {
   const { metrics, admission, stop } = parts;
@@ -51,8 +59,9 @@ export async function answerText(
     model: served.id,
   };
   const signals = [stop, context.req.raw.signal];
-  const options = (...more: AbortSignal[]): TextOptions => ({
+  const options = (...more: AbortSignal[]): AnswerOptions => ({
     ...textOptions(sampling, topLogprobs, parts),
+    schema,
     signal: AbortSignal.any([...signals, ...more]),
   });
   let told = false;

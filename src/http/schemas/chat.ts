@@ -18,7 +18,14 @@ export const chatRequest = v.object({
   max_completion_tokens: maybe(integer(1, 2 ** 31 - 1)),
   logprobs: maybe(v.boolean()),
   top_logprobs: maybe(integer(0, 20)),
-  response_format: unsupported(v.object({ type: v.literal("text") })),
+  response_format: maybe(v.variant("type", [
+    v.object({ type: v.literal("text") }),
+    v.object({ type: v.literal("json_object") }),
+    v.object({
+      type: v.literal("json_schema"),
+      json_schema: v.looseObject({ schema: v.record(v.string(), v.unknown()) }),
+    }),
+  ])),
   tools: unsupported(v.pipe(v.array(v.never()), v.maxLength(0))),
 });
 
