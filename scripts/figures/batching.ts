@@ -23,7 +23,7 @@ const flags = parseArgs(Deno.args, {
     rounds: "3",
   },
 });
-const numbers = flags.parallel.split(",").map(Number);
+const numbers: readonly number[] = flags.parallel.split(",").map(Number);
 const [promptTokens, tokens, rounds] = [flags.prompt, flags.tokens, flags.rounds].map(Number);
 const most = Math.max(...numbers);
 
@@ -31,7 +31,10 @@ using opened = await openModel(flags.model);
 using runner = createOrtRunner(
   flags.threads === undefined ? {} : { threads: Number(flags.threads) },
 );
-using open = await openSessions(runner, opened.model, opened.file, most);
+using open = await openSessions(runner, opened.model, {
+  label: opened.file,
+  parallel: most,
+});
 
 /** Milliseconds from the first answered token of the last request to the last one of all. */
 async function decodeMs(sessions: TokenSessions, count: number): Promise<number> {

@@ -1,9 +1,11 @@
 /** All routes: what the server answers and what `/openapi.json` says of it. */
 import type { GenericSchema } from "valibot";
+import { listAdapters, loadAdapter, scaleAdapters, unloadAdapter } from "./routes/adapters.ts";
 import { chatCompletions } from "./routes/chat.ts";
 import { completions } from "./routes/completions.ts";
 import { classify, embeddings } from "./routes/encoder_routes.ts";
 import { getModel, health, listModels, prometheus, props } from "./routes/status.ts";
+import { adapterScales, loadAdapterRequest, unloadAdapterRequest } from "./schemas/adapter.ts";
 import { chatRequest } from "./schemas/chat.ts";
 import { completionRequest } from "./schemas/completion.ts";
 import { classificationRequest, embeddingRequest } from "./schemas/embedding.ts";
@@ -74,6 +76,37 @@ export const OPERATIONS: readonly Operation[] = [
     id: "retrieveModel",
     summary: "One model",
     handler: getModel,
+  },
+  {
+    method: "post",
+    path: "/v1/load_lora_adapter",
+    id: "loadAdapter",
+    summary: "Loads an adapter under a name, or replaces it",
+    request: loadAdapterRequest,
+    handler: loadAdapter,
+  },
+  {
+    method: "post",
+    path: "/v1/unload_lora_adapter",
+    id: "unloadAdapter",
+    summary: "Forgets an adapter",
+    request: unloadAdapterRequest,
+    handler: unloadAdapter,
+  },
+  {
+    method: "get",
+    path: "/lora-adapters",
+    id: "listAdapters",
+    summary: "The adapters, with their scales in what requests for the base get",
+    handler: listAdapters,
+  },
+  {
+    method: "post",
+    path: "/lora-adapters",
+    id: "scaleAdapters",
+    summary: "Sets the scales of adapters in what requests for the base get",
+    request: adapterScales,
+    handler: scaleAdapters,
   },
   {
     method: "get",

@@ -1,21 +1,38 @@
 /** The model that the API answers with. */
 import type { InferenceModel } from "../tasks/inference_model.ts";
+import type { Adapters, NamedAdapter } from "./adapters.ts";
 import { ApiError } from "./api_error.ts";
 
-/** A model under a name. */
+/** A model under a name: the base, or the base with an adapter. */
 export interface ServedModel {
   /** Name in requests and answers. */
   readonly id: string;
   /** Seconds since 1970. */
   readonly created: number;
   readonly model: InferenceModel;
+  /** Adapters over the model, if it takes any. */
+  readonly adapters?: Adapters;
+  /** The adapter that the name stands for. */
+  readonly adapter?: NamedAdapter;
 }
 
 /** What a request must be answered by. */
 export interface Models {
-  /** All that a request may name, the default first. */
+  /** The bases that are loaded, the default first. */
   list(): readonly ServedModel[];
 }
+
+/** All that a request may name: bases, and adapters over them. */
+export function allModels(models: Models): readonly ServedModel[] {
+  return models.list().flatMap((base) => [base, ...(base.adapters?.list() ?? []).map(over(base))]);
+}
+
+const over = (base: ServedModel) => (adapter: NamedAdapter): ServedModel => ({
+  ...base,
+  id: adapter.name,
+  created: adapter.created,
+  adapter,
+});
 
 /**
  * The model that a request names.
@@ -24,7 +41,7 @@ export interface Models {
  * @throws {ApiError} 404 for a name that is not known, 503 before a model is loaded
  */
 export function chosenModel(models: Models, name: string | undefined): ServedModel {
-  const all = models.list();
+  const all = allModels(models);
   if (all.length === 0) {
     throw new ApiError(503, "The model is being loaded", { retryAfter: 1, code: "loading" });
   }

@@ -8,6 +8,7 @@ import { RunClock } from "../runtime/run_clock.ts";
 import type { BoundRun, DeviceTensor } from "../runtime/runner.ts";
 import { CacheRows } from "./cache_rows.ts";
 import { readsPromptByToken } from "./causal_model.ts";
+import { type AdapterInputs, type AdapterMatrices, FedAdapters } from "./adapter_inputs.ts";
 import { FedInputs, type FreshTokens } from "./fed_inputs.ts";
 import { cacheTypes, fedNames, InPlaceReader, logitsOfPosition } from "./in_place_reader.ts";
 import { longestPaddedMask } from "./padded_mask.ts";
@@ -19,9 +20,15 @@ const BRIEF_MS = 10;
 /** What a run needs for neighbouring rows, bound once. */
 interface Span extends Disposable {
   readonly inputs: FedInputs;
+  readonly adapters?: FedAdapters;
   readonly bound: BoundRun;
   /** [rows, vocabulary] */
   readonly logits: Float32Array<ArrayBuffer>;
+}
+
+/** Tokens of a text that a run reads, with the text's adapter. */
+export interface TextTokens extends FreshTokens {
+  readonly adapter?: AdapterMatrices;
 }
 
 /** Runs over rows of texts; the interface that a schedule of requests uses. */
@@ -44,11 +51,12 @@ export interface RowReader extends Disposable {
    * @param first row of the first text; there must be room for all tokens
    * @returns logits after the last token of each, [vocabulary], valid until the next call
    */
-  read(first: number, texts: readonly FreshTokens[]): Promise<Float32Array[]>;
+  read(first: number, texts: readonly TextTokens[]): Promise<Float32Array[]>;
 }
 
 export class BatchReader implements RowReader {
   readonly #parts: ReaderParts;
+  readonly #adapters: AdapterInputs | undefined;
   readonly #vocabulary: number;
   readonly #rows: CacheRows;
   readonly #spans = new Map<string, Span>();
@@ -59,7 +67,7 @@ export class BatchReader implements RowReader {
    * Whether texts of a model can be read together: its caches are buffers on this host, and padding of
    * the mask changes nothing, so that texts of several lengths share a run.
    */
-  static fits(parts: ReaderParts): boolean {
+  static fits(parts: Omit<ReaderParts, "executable">): boolean {
     const { runner, graph } = parts;
     return runner.inPlace && !runner.onDevice && !readsPromptByToken(runner) &&
       InPlaceReader.fits(parts) &&
@@ -72,10 +80,12 @@ export class BatchReader implements RowReader {
   /**
    * @param parts accepted by {@linkcode BatchReader.fits}
    * @param rows number of texts
+   * @param adapters if the executable's graph has adapters as inputs, besides those of `parts.graph`
    */
-  constructor(parts: ReaderParts, rows: number) {
+  constructor(parts: ReaderParts, rows: number, adapters?: AdapterInputs) {
     const { graph, pairs } = parts;
     this.#parts = parts;
+    this.#adapters = adapters;
     this.#vocabulary = logitsOfPosition(graph) ?? 0;
     this.#rows = new CacheRows(cacheTypes(graph, pairs), rows);
     this.longest = longestPaddedMask(graph);
@@ -93,7 +103,7 @@ export class BatchReader implements RowReader {
     this.#rows.copy(from, to, tokens);
   }
 
-  async read(first: number, texts: readonly FreshTokens[]): Promise<Float32Array[]> {
+  async read(first: number, texts: readonly TextTokens[]): Promise<Float32Array[]> {
     const count = texts[0].fresh.length;
     const span = this.#span(first, texts);
     const tokens = texts.length * count;
@@ -108,7 +118,7 @@ export class BatchReader implements RowReader {
   }
 
   /** The rows' span, fed with the tokens. */
-  #span(first: number, texts: readonly FreshTokens[]): Span {
+  #span(first: number, texts: readonly TextTokens[]): Span {
     const key = `${first}:${texts.length}`;
     const known = this.#spans.get(key);
     const columns = this.#columns(texts);
@@ -116,6 +126,7 @@ export class BatchReader implements RowReader {
       for (const name of known.inputs.write(texts, columns)) {
         known.bound.feed(name, known.inputs.tensors.get(name)!);
       }
+      if (known.adapters?.write(adaptersOf(texts))) known.adapters.feed(known.bound);
       return known;
     }
     const span = this.#bind(first, texts, columns);
@@ -123,7 +134,7 @@ export class BatchReader implements RowReader {
     return span;
   }
 
-  #bind(first: number, texts: readonly FreshTokens[], columns: number): Span {
+  #bind(first: number, texts: readonly TextTokens[], columns: number): Span {
     const { runner, executable, graph, pairs } = this.#parts;
     const rows = texts.length;
     using resources = new DisposableStack();
@@ -145,9 +156,12 @@ export class BatchReader implements RowReader {
       bytes: new Uint8Array(logits.buffer),
     }));
     for (const [name, tensor] of inputs.tensors) feeds[name] = tensor;
+    const adapters = this.#adapters && resources.use(new FedAdapters(runner, this.#adapters));
+    adapters?.write(adaptersOf(texts));
+    for (const [name, tensor] of adapters?.tensors ?? []) feeds[name] = tensor;
     const bound = resources.use(executable.bind(feeds, outputs));
     const owned = resources.move();
-    return { inputs, bound, logits, [Symbol.dispose]: () => owned.dispose() };
+    return { inputs, adapters, bound, logits, [Symbol.dispose]: () => owned.dispose() };
   }
 
   /** Columns of the mask: for one token each all that there is room for, so that shapes stay the same. */
@@ -162,3 +176,5 @@ export class BatchReader implements RowReader {
     this.#spans.clear();
   }
 }
+
+const adaptersOf = (texts: readonly TextTokens[]) => texts.map(({ adapter }) => adapter);

@@ -3,6 +3,7 @@
  * are read in pieces between the runs, and every run reads the next token of all sessions that have one.
  * A row that is free keeps what it has read: a request that begins alike goes on from there.
  */
+import type { AdapterMatrices } from "./adapter_inputs.ts";
 import type { RowReader } from "./batch_reader.ts";
 import type { TokenSession, TokenSessions } from "./token_sessions.ts";
 
@@ -17,6 +18,8 @@ interface Row {
   readonly index: number;
   /** Tokens whose keys and values it has. */
   tokens: number[];
+  /** What they were read with. */
+  adapter?: AdapterMatrices;
   session?: Session;
   /** Grows with every use. */
   usedAt: number;
@@ -31,6 +34,7 @@ interface Pending {
 }
 
 interface Session {
+  readonly adapter?: AdapterMatrices;
   row?: Row;
   pending?: Pending;
   /** Of its last token: the runs' own are overwritten by the next run, of whoever. */
@@ -58,8 +62,8 @@ export class BatchedSessions implements TokenSessions {
     return this.#rows.length;
   }
 
-  open(signal?: AbortSignal): TokenSession {
-    const session: Session = {};
+  open(signal?: AbortSignal, adapter?: AdapterMatrices): TokenSession {
+    const session: Session = { adapter };
     const leave = () => {
       session.pending?.reject(signal?.reason);
       session.pending = undefined;
@@ -118,10 +122,10 @@ export class BatchedSessions implements TokenSessions {
   #admit(): void {
     for (const session of this.#waiting) {
       const ids = session.pending!.fresh;
-      const row = this.#rowFor(ids);
+      const row = this.#rowFor(session, ids);
       if (row === undefined) return;
       this.#waiting.delete(session);
-      this.#copyBeginning(row, ids);
+      this.#copyBeginning(row, session, ids);
       session.row = row;
       row.session = session;
       session.pending!.fresh = ids.slice(row.tokens.length);
@@ -133,21 +137,22 @@ export class BatchedSessions implements TokenSessions {
    * A free row: among or beside those in use, because a run reads neighbouring rows; the one that begins
    * like the text, or else has not been used for longest.
    */
-  #rowFor(ids: readonly number[]): Row | undefined {
+  #rowFor({ adapter }: Session, ids: readonly number[]): Row | undefined {
     const free = this.#rows.filter(({ session }) => session === undefined);
     const used = this.#rows.filter(({ session }) => session !== undefined);
     const [first, last] = [used[0]?.index, used.at(-1)?.index];
     const inside = free.filter(({ index }) => index > first && index < last!);
     const beside = free.filter(({ index }) => index === first - 1 || index === last! + 1);
     const candidates = used.length === 0 ? free : inside.length > 0 ? inside : beside;
-    const common = new Map(candidates.map((row) => [row, commonLength(row.tokens, ids)]));
+    const common = new Map(candidates.map((row) => [row, knownLength(row, adapter, ids)]));
     return candidates.toSorted((a, b) => common.get(b)! - common.get(a)! || a.usedAt - b.usedAt)[0];
   }
 
   /** Keeps what the row has of a text's beginning, or copies it from a row that has more. */
-  #copyBeginning(row: Row, ids: readonly number[]): void {
-    row.tokens.length = commonLength(row.tokens, ids);
-    const [most] = this.#rows.map((other) => ({ other, count: commonLength(other.tokens, ids) }))
+  #copyBeginning(row: Row, { adapter }: Session, ids: readonly number[]): void {
+    row.tokens.length = knownLength(row, adapter, ids);
+    row.adapter = adapter;
+    const [most] = this.#rows.map((other) => ({ other, count: knownLength(other, adapter, ids) }))
       .sort((a, b) => b.count - a.count);
     if (most.count < row.tokens.length + WORTH_COPYING) return;
     this.#reader.copy(most.other.index, row.index, most.count);
@@ -201,7 +206,13 @@ export class BatchedSessions implements TokenSessions {
   async #read(
     texts: readonly { readonly row: Row; readonly fresh: readonly number[] }[],
   ): Promise<Float32Array[] | undefined> {
-    const reads = texts.map(({ row, fresh }) => ({ fresh, start: row.tokens.length }));
+    // A token that is forgotten needs no adapter of its own, which would be one more in the run.
+    const asked = texts.find(({ fresh }) => fresh !== PADDING)!.row;
+    const reads = texts.map(({ row, fresh }) => ({
+      fresh,
+      start: row.tokens.length,
+      adapter: (fresh === PADDING ? asked : row).adapter,
+    }));
     try {
       const total = Math.max(...reads.map(({ fresh, start }) => start + fresh.length));
       this.#reader.reserve(total, this.#rows.map(({ tokens }) => tokens.length));
@@ -231,6 +242,7 @@ export class BatchedSessions implements TokenSessions {
       if (gap === undefined) return;
       this.#reader.copy(last.index, gap.index, last.tokens.length);
       gap.tokens = [...last.tokens];
+      gap.adapter = last.adapter;
       gap.session = last.session;
       gap.session!.row = gap;
       gap.usedAt = last.usedAt;
@@ -246,6 +258,15 @@ export class BatchedSessions implements TokenSessions {
 
 /** A token for rows without one. */
 const PADDING: readonly number[] = [0];
+
+/** Number of a text's tokens that a row has read with the same adapter. */
+function knownLength(
+  row: Row,
+  adapter: AdapterMatrices | undefined,
+  ids: readonly number[],
+): number {
+  return row.adapter === adapter ? commonLength(row.tokens, ids) : 0;
+}
 
 /** Number of tokens that a text begins with, but not all of it: its last token must be read. */
 function commonLength(tokens: readonly number[], ids: readonly number[]): number {

@@ -45,7 +45,7 @@ export class InPlaceReader implements Reader {
   #bound: BoundRun | undefined;
 
   /** Whether a model can be run in this way. */
-  static fits({ runner, graph, pairs }: ReaderParts): boolean {
+  static fits({ runner, graph, pairs }: Omit<ReaderParts, "executable">): boolean {
     const vocabulary = logitsOfPosition(graph);
     return (runner.inPlace || runner.onDevice) && vocabulary !== undefined &&
       cachesShareBuffers(graph, pairs) &&

@@ -1,6 +1,7 @@
 /** Generates text from text: a causal model with its tokenizer, chat template and context length. */
 import { type Message, StreamDecoder, type TextProcessor } from "../data/mod.ts";
 import { BadInputError, UsageError } from "../errors.ts";
+import type { AdapterMatrices } from "./adapter_inputs.ts";
 import { generate, type Generated, type GenerateOptions, type OnText } from "./generate.ts";
 import type { TokenSessions } from "./token_sessions.ts";
 
@@ -11,6 +12,8 @@ export interface TextOptions
   readonly maxTokens?: number;
   /** Seed of the draws; default 0. */
   readonly seed?: number;
+  /** What the model's products are changed by, where it takes adapters as inputs. */
+  readonly adapter?: AdapterMatrices;
 }
 
 /** A generated text and the size of its prompt. */
@@ -114,7 +117,7 @@ export class TextGenerator {
       );
     }
     const decoder = new StreamDecoder((sequences) => this.#text.decode(sequences));
-    using session = this.#sessions.open(options.signal);
+    using session = this.#sessions.open(options.signal, options.adapter);
     const generated = await generate(session, ids, decoder, {
       ...options,
       maxTokens: Math.min(options.maxTokens ?? room, room),

@@ -1,5 +1,7 @@
 /** Requests that use a language model at the same time, each reading a text of its own. */
 
+import type { AdapterMatrices } from "./adapter_inputs.ts";
+
 /** Reads one text's tokens. */
 export interface TokenReader {
   /**
@@ -27,6 +29,7 @@ export interface TokenSessions {
    * A session for a request.
    *
    * @param signal what waits for a turn or a read rejects with its reason when it is aborted
+   * @param adapter what the model's products are changed by, where sessions take one
    */
-  open(signal?: AbortSignal): TokenSession;
+  open(signal?: AbortSignal, adapter?: AdapterMatrices): TokenSession;
 }

@@ -3,7 +3,21 @@ import { type Given, wholeConfig } from "../config/given.ts";
 import type { ParametersOf } from "../config/parameter.ts";
 import { GuardedGrammars, type TokenGrammar } from "../data/guarded_grammars.ts";
 import type { Message as ChatMessage } from "../data/mod.ts";
-import { ParameterError } from "../errors.ts";
+import { ParameterError, UsageError } from "../errors.ts";
+import { checkBase } from "../lora/apply.ts";
+import { DEFAULT_LORA } from "../lora/config.ts";
+import { findModules } from "../lora/modules.ts";
+import {
+  injectSwitched,
+  mixedAdapter,
+  noAdapter,
+  switchedAdapter,
+  type SwitchedModel,
+  type SwitchedProduct,
+  type WeightedAdapter,
+} from "../lora/switched.ts";
+import { resolveTargets } from "../lora/targets.ts";
+import { loadAdapter } from "../model/adapter_dir.ts";
 import type { ModelKind } from "../model/model_kind.ts";
 import type { AdapterNote } from "../model/adapter_note.ts";
 import type { OpenedModel } from "../model/open_model.ts";
@@ -12,6 +26,7 @@ import { openRunner, type RuntimeOptions } from "../runtime/open_runner.ts";
 import type { Runner } from "../runtime/runner.ts";
 import type { RuntimeNote } from "../runtime/runtime_note.ts";
 import { RUNTIME_PARAMETERS } from "../runtime/runtime_parameters.ts";
+import type { AdapterMatrices } from "../serve/adapter_inputs.ts";
 import { withSentenceEmbedding } from "../serve/embedding_graph.ts";
 import { encodeTexts } from "../serve/encode_text.ts";
 import { EncoderModel } from "../serve/encoder_model.ts";
@@ -36,6 +51,11 @@ export interface InferenceConfig extends RuntimeOptions {
    * wait. Default 1.
    */
   readonly parallel: number;
+  /**
+   * Modules whose adapters can be switched between requests ({@linkcode InferenceModel.loadAdapter}), as
+   * `targetModules` of training names them; default none. Each costs three small operators a token.
+   */
+  readonly loraTargetModules: readonly string[];
 }
 
 /** The parameters of an {@linkcode InferenceConfig}. */
@@ -45,6 +65,7 @@ export const INFERENCE_PARAMETERS = {
   adapterPath: { kind: "text" },
   ctxSize: { kind: "integer", min: 1 },
   parallel: { kind: "integer", min: 1, max: 64, default: 1 },
+  loraTargetModules: { kind: "list", default: [] },
 } as const satisfies ParametersOf<InferenceConfig>;
 
 /** An {@linkcode InferenceConfig} as a program writes it: absent parameters take their defaults. */
@@ -91,6 +112,16 @@ type EncoderMethod = "classify" | "embed";
 /** Most texts that an encoder reads at once. */
 const MOST_TEXTS = 32;
 
+/** An adapter that requests can be answered with. */
+export interface SwitchableAdapter {
+  /** What {@linkcode AnswerOptions.adapter} takes. */
+  readonly matrices: AdapterMatrices;
+  /** Its largest rank. */
+  readonly rank: number;
+  /** Memory of its matrices. */
+  readonly bytes: number;
+}
+
 /** How a prompt is answered. */
 export interface AnswerOptions extends TextOptions, TurnOptions {}
 
@@ -110,7 +141,9 @@ export class InferenceModel implements Disposable {
   readonly #resources: DisposableStack;
   readonly #opened: OpenedModel;
   readonly #runner: Runner;
-  readonly #parallel: number;
+  readonly #config: InferenceConfig;
+  /** Products whose adapters are inputs, if there are any. */
+  #products: readonly SwitchedProduct[] | undefined;
   #grammars: GuardedGrammars | undefined;
   #generator: Promise<TextGenerator> | undefined;
   readonly #encoders = new Map<EncoderMethod, Promise<Gathered<string, Encoded>>>();
@@ -121,12 +154,13 @@ export class InferenceModel implements Disposable {
     resources: DisposableStack,
     opened: OpenedModel,
     runner: Runner,
-    { contextSize, parallel }: { readonly contextSize?: number; readonly parallel: number },
+    config: InferenceConfig,
+    contextSize: number | undefined,
   ) {
     this.#resources = resources;
     this.#opened = opened;
     this.#runner = runner;
-    this.#parallel = parallel;
+    this.#config = config;
     this.contextSize = contextSize;
   }
 
@@ -150,8 +184,7 @@ export class InferenceModel implements Disposable {
       modelBytes: opened.sizeBytes,
       onNote: (message) => onEvent({ kind: "runtime note", message }),
     }));
-    const { parallel } = config;
-    return new InferenceModel(resources.move(), opened, runner, { contextSize, parallel });
+    return new InferenceModel(resources.move(), opened, runner, config, contextSize);
   }
 
   /** What the model gives: `causal` generates text, `classifier` classes, `encoder` vectors. */
@@ -238,6 +271,44 @@ export class InferenceModel implements Disposable {
     return await this.#grammars.open(schema);
   }
 
+  /**
+   * Loads an adapter for requests, beside others; the base's weights stay as they are.
+   *
+   * @param path folder or name of an adapter
+   * @throws {BadInputError} for an adapter that is unsound, of another base, or does not fit
+   * @throws {UsageError} if the model was opened without `loraTargetModules`, or cannot switch adapters
+   */
+  async loadAdapter(path: string): Promise<SwitchableAdapter> {
+    await this.#generate();
+    if (this.#products === undefined) {
+      throw new UsageError(
+        (name) =>
+          this.#config.loraTargetModules.length === 0
+            ? `${name("loraTargetModules")} must name the modules whose adapters are switched`
+            : `${this.#opened.file} cannot switch adapters: its attention does not keep its caches ` +
+              "in place, or it runs on a device",
+      );
+    }
+    const { adapter } = loadAdapter(path);
+    checkBase(adapter, this.#opened.model, path);
+    const modules = findModules(this.#opened.model);
+    const matrices = switchedAdapter(modules, this.#products, adapter, path);
+    return {
+      matrices,
+      rank: Math.max(...Array.from(adapter.lora.values(), ({ a }) => a.dims[0])),
+      bytes: [...matrices.values()].reduce((sum, { bytes }) => sum + bytes.length, 0),
+    };
+  }
+
+  /**
+   * The sum of loaded adapters, each times its scale.
+   *
+   * @param parts matrices of {@linkcode InferenceModel.loadAdapter}, at least one
+   */
+  mixAdapters(parts: readonly WeightedAdapter[]): AdapterMatrices {
+    return mixedAdapter(this.#products ?? [], parts);
+  }
+
   /** The text of each token by itself, special tokens included. */
   async tokenTexts(ids: readonly number[]): Promise<string[]> {
     return await this.#opened.text.decode(ids.map((id) => [id]), { skipSpecialTokens: false });
@@ -291,10 +362,27 @@ export class InferenceModel implements Disposable {
 
   async #openGenerator(): Promise<TextGenerator> {
     const { model, file, text, endIds } = this.#opened;
-    const { sessions } = this.#resources.use(
-      await openSessions(this.#runner, model, file, this.#parallel),
+    const { parallel } = this.#config;
+    const products = this.#switchedModel();
+    const { sessions, takesAdapters } = this.#resources.use(
+      await openSessions(this.#runner, model, {
+        label: file,
+        parallel,
+        switched: products &&
+          { model: products.model, inputs: { none: noAdapter(products.products) } },
+      }),
     );
+    if (takesAdapters === true) this.#products = products?.products;
     return new TextGenerator(sessions, text, { endIds, contextSize: this.contextSize });
+  }
+
+  /** The model with adapters as inputs, if they are to be switched. */
+  #switchedModel(): SwitchedModel | undefined {
+    const { loraTargetModules: targetModules } = this.#config;
+    if (targetModules.length === 0) return undefined;
+    const { model } = this.#opened;
+    const sites = resolveTargets(findModules(model), { ...DEFAULT_LORA, targetModules });
+    return injectSwitched(model, sites.map(({ module }) => module));
   }
 
   async #openEncoder(method: EncoderMethod): Promise<Gathered<string, Encoded>> {

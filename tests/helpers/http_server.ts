@@ -1,4 +1,5 @@
 /** An HTTP server of this process, over a tiny model. */
+import { Adapters } from "../../src/http/adapters.ts";
 import { Admission } from "../../src/http/admission.ts";
 import { type AccessEntry, createApp } from "../../src/http/app.ts";
 import { Hosts, Keys } from "../../src/http/guard.ts";
@@ -12,6 +13,8 @@ export interface TestServerOptions extends Partial<ListenOptions> {
   /** Most requests in work and waiting. */
   readonly most?: number;
   readonly parallel?: number;
+  /** Folder that requests may load adapters from. */
+  readonly loraDir?: string;
 }
 
 export interface TestServer extends AsyncDisposable {
@@ -27,15 +30,23 @@ export interface TestServer extends AsyncDisposable {
 /** Serves a tiny model, or the one that graft embeds as `default`, under its name on a free port. */
 export async function serveTiny(
   name = "tiny-llama-genai-fp32",
-  { keys = [], most = 64, parallel = 4, ...network }: TestServerOptions = {},
+  { keys = [], most = 64, parallel = 4, loraDir, ...network }: TestServerOptions = {},
 ): Promise<TestServer> {
   const path = name === "default" ? MINILM_DIR : modelDir(name);
-  const model = await InferenceModel.open({ model: path, parallel, threads: 1 });
+  const model = await InferenceModel.open({
+    model: path,
+    parallel,
+    threads: 1,
+    loraTargetModules: loraDir === undefined ? [] : ["all-linear"],
+  });
+  const adapters = loraDir === undefined
+    ? undefined
+    : new Adapters(model, { base: name, folder: loraDir, maxRank: 8, most: 4 });
   const admission = new Admission(most);
   const entries: AccessEntry[] = [];
   const failures: unknown[] = [];
   const app = createApp({
-    models: { list: () => [{ id: name, created: 1_700_000_000, model }] },
+    models: { list: () => [{ id: name, created: 1_700_000_000, model, adapters }] },
     admission,
     metrics: new Metrics(() => admission.inWork, () => 0),
     parallel,

@@ -25,7 +25,7 @@ async function withSessions<T>(
   name = MODEL,
 ): Promise<T> {
   using runner = createOrtRunner({ threads: 1 });
-  using opened = await openSessions(runner, readModel(modelDir(name)), name, parallel);
+  using opened = await openSessions(runner, readModel(modelDir(name)), { label: name, parallel });
   return await body(opened.sessions, runner);
 }
 

@@ -2,11 +2,14 @@
 import { basename, resolve } from "@std/path";
 import { BadInputError, EXIT, UsageError } from "../../errors.ts";
 import { type AccessEntry, createApp } from "../../http/app.ts";
+import { Adapters } from "../../http/adapters.ts";
 import { Admission } from "../../http/admission.ts";
+import { ApiError } from "../../http/api_error.ts";
 import { Hosts, isLoopback, Keys } from "../../http/guard.ts";
 import { listen } from "../../http/listen.ts";
 import { Metrics } from "../../http/metrics.ts";
 import type { ServedModel } from "../../http/served_model.ts";
+import { loadAdapter } from "../../model/adapter_dir.ts";
 import { InferenceModel } from "../../tasks/inference_model.ts";
 import { command } from "../command.ts";
 import { note } from "../run/run.ts";
@@ -70,11 +73,9 @@ export default command({
     });
     try {
       const model = await load(path, flags, terminal);
-      served.push({
-        id: flags.alias ?? basename(resolve(path)),
-        created: Math.floor(Date.now() / 1000),
-        model,
-      });
+      const id = flags.alias ?? basename(resolve(path));
+      const adapters = await adaptersOf(id, model, flags);
+      served.push({ id, created: Math.floor(Date.now() / 1000), model, adapters });
       const host = flags.host.includes(":") ? `[${flags.host}]` : flags.host;
       terminal.print(`Answers with ${served[0].id} at http://${host}:${server.port}/v1`);
       await aborted(stop.signal);
@@ -113,11 +114,54 @@ function keysOf({ apiKey, apiKeyFile }: ServeFlags): readonly string[] {
   return [...apiKey, ...lines];
 }
 
+/** The name and the folder of each adapter to load. */
+function loraModules({ loraModules }: ServeFlags): readonly (readonly [string, string])[] {
+  return loraModules.map((text) => {
+    const [, name, folder] = /^([^=]+)=(.+)$/.exec(text) ?? [];
+    if (folder !== undefined) return [name, folder];
+    throw new UsageError(`--lora-modules must be NAME=DIR: current value is "${text}"`);
+  });
+}
+
+/** Modules whose adapters are switched; none if the server takes no adapters. */
+function switchedModules(flags: ServeFlags): readonly string[] {
+  if (flags.loraTargetModules.length > 0) return flags.loraTargetModules;
+  if (flags.loraDir !== undefined) return ["all-linear"];
+  const adapted = loraModules(flags).flatMap(([, folder]) => [
+    ...loadAdapter(folder).adapter.lora.keys(),
+  ]);
+  return [...new Set(adapted)];
+}
+
+/** The adapters that requests may name, with those of the flags loaded. */
+async function adaptersOf(
+  base: string,
+  model: InferenceModel,
+  flags: ServeFlags,
+): Promise<Adapters | undefined> {
+  const { loraDir: folder, maxLoraRank: maxRank, maxLoras: most } = flags;
+  if (switchedModules(flags).length === 0) return undefined;
+  const adapters = new Adapters(model, { base, folder, maxRank, most });
+  for (const [name, path] of loraModules(flags)) {
+    try {
+      await adapters.load(name, path);
+    } catch (error) {
+      // Worded for clients.
+      if (error instanceof ApiError) throw new BadInputError(`${path}: ${error.message}`);
+      throw error;
+    }
+  }
+  return adapters;
+}
+
 /** Opens the model and compiles what it answers with. */
 async function load(path: string, flags: ServeFlags, terminal: Terminal): Promise<InferenceModel> {
   const { adapterPath, ctxSize, parallel, ortLib, ep, epOption, threads } = flags;
   const model = await InferenceModel.open(
-    { model: path, adapterPath, ctxSize, parallel, ortLib, ep, epOption, threads },
+    {
+      ...{ model: path, adapterPath, ctxSize, parallel, ortLib, ep, epOption, threads },
+      loraTargetModules: switchedModules(flags),
+    },
     { onEvent: (event) => note(event, terminal) },
   );
   try {

@@ -5,6 +5,7 @@ import { MODEL_TEXT } from "../models/model_text.ts";
 import { RUNTIME_FLAGS } from "../runtime_flags.ts";
 
 const MODEL = "Model";
+const ADAPTERS = "Adapters that requests choose";
 const NETWORK = "Network";
 const ACCESS = "Access";
 const LIMITS = "Limits";
@@ -37,6 +38,26 @@ export const SERVE_FLAGS = {
     default: -1,
     min: -1,
     group: MODEL,
+  }),
+
+  loraModules: list("Adapters to load, as models under these names", {
+    default: [],
+    placeholder: "NAME=DIR,…",
+    group: ADAPTERS,
+  }),
+  loraDir: text("Folder that /v1/load_lora_adapter may load adapters from; none if absent", {
+    placeholder: "DIR",
+    group: ADAPTERS,
+  }),
+  loraTargetModules: list(
+    "Modules whose adapters can be switched; those of --lora-modules, or all, if absent",
+    { default: [], placeholder: "NAME,…", group: ADAPTERS },
+  ),
+  maxLoraRank: integer("Largest rank of an adapter", { default: 64, min: 1, group: ADAPTERS }),
+  maxLoras: integer("Adapters that may be loaded at a time", {
+    default: 16,
+    min: 1,
+    group: ADAPTERS,
   }),
 
   host: text("Address to listen on; other machines need a key", {

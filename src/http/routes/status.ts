@@ -1,6 +1,6 @@
 /** What is served and how it does: `/health`, `/v1/models`, `/props`, `/metrics`. */
 import { ApiError } from "../api_error.ts";
-import { chosenModel, type ServedModel } from "../served_model.ts";
+import { allModels, chosenModel, type ServedModel } from "../served_model.ts";
 import type { Handler, ServerParts } from "../server_parts.ts";
 import { VERSION } from "../../version.ts";
 
@@ -14,21 +14,22 @@ export function health({ models, admission }: ServerParts): Handler {
 }
 
 export function listModels({ models }: ServerParts): Handler {
-  return (context) => context.json({ object: "list", data: models.list().map(modelJson) });
+  return (context) => context.json({ object: "list", data: allModels(models).map(modelJson) });
 }
 
 export function getModel({ models }: ServerParts): Handler {
   return (context) => context.json(modelJson(chosenModel(models, context.req.param("model"))));
 }
 
-function modelJson({ id, created, model }: ServedModel) {
+function modelJson({ id, created, model, adapter, adapters }: ServedModel) {
   return {
     id,
     object: "model",
     created,
     owned_by: "graft",
-    root: id,
-    parent: null,
+    root: adapter?.path ?? id,
+    parent: adapter === undefined ? null : adapters!.base,
+    ...(adapter === undefined ? {} : { adapter_generation: adapter.generation }),
     max_model_len: model.contextSize ?? null,
   };
 }

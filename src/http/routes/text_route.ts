@@ -2,7 +2,9 @@
 import type { Context } from "hono";
 import type { GeneratedText } from "../../serve/text_generator.ts";
 import type { TokenScores } from "../../serve/log_probabilities.ts";
-import { fromLibrary } from "../api_error.ts";
+import type { AdapterMatrices } from "../../serve/adapter_inputs.ts";
+import { VERSION } from "../../version.ts";
+import { ApiError, fromLibrary } from "../api_error.ts";
 import { eventStream } from "../event_stream.ts";
 import {
   type AnswerOptions,
@@ -53,15 +55,19 @@ export async function answerText(
   const { metrics, admission, stop } = parts;
   const count = sampling.n ?? 1;
   const start = performance.now();
+  const adapter = adapterOf(served, sampling);
   const head = {
     id: `${format.prefix}-${crypto.randomUUID()}`,
     created: Math.floor(Date.now() / 1000),
     model: served.id,
+    system_fingerprint: `graft-${VERSION}`,
+    ...(served.adapter === undefined ? {} : { adapter_generation: served.adapter.generation }),
   };
   const signals = [stop, context.req.raw.signal];
   const options = (...more: AbortSignal[]): AnswerOptions => ({
     ...textOptions(sampling, topLogprobs, parts),
     schema,
+    adapter,
     signal: AbortSignal.any([...signals, ...more]),
   });
   let told = false;
@@ -121,4 +127,15 @@ export async function answerText(
       parts.onFailure(failure, context.get("requestId"));
     }
   });
+}
+
+/** @throws {ApiError} 400 for scales where the model takes no adapters, 404 for an unknown one */
+function adapterOf(
+  { adapter, adapters }: ServedModel,
+  { lora }: Sampling,
+): AdapterMatrices | undefined {
+  if (lora && adapters === undefined) {
+    throw new ApiError(400, "The server takes no adapters", { param: "lora" });
+  }
+  return lora ? adapters!.mix(lora) : adapter?.matrices ?? adapters?.mix();
 }

@@ -1,6 +1,7 @@
 /** Request of `/v1/chat/completions`. */
 import * as v from "valibot";
-import { integer, maybe, modelName, sampling, unsupported } from "./common.ts";
+import { modelName, sampling, unsupported } from "./common.ts";
+import { integer, maybe } from "./values.ts";
 
 const MOST_MESSAGES = 4096;
 

@@ -1,5 +1,7 @@
 /** Parts of several requests. */
 import * as v from "valibot";
+import { adapterScales } from "./adapter.ts";
+import { integer, maybe, number } from "./values.ts";
 
 /** Most answers to one prompt. */
 export const MOST_ANSWERS = 8;
@@ -8,14 +10,6 @@ export const MOST_INPUTS = 2048;
 const MOST_STOPS = 16;
 const MOST_BIASES = 1024;
 const LONGEST_NAME = 256;
-
-/** A value that may be left out or null, as clients write defaults. */
-export const maybe = <S extends v.GenericSchema>(schema: S) => v.optional(v.nullable(schema));
-
-export const number = (least: number, most: number) =>
-  v.pipe(v.number(), v.minValue(least), v.maxValue(most));
-export const integer = (least: number, most: number) =>
-  v.pipe(v.number(), v.integer(), v.minValue(least), v.maxValue(most));
 
 /** Name of the model; absent: the one that is served. */
 export const modelName = v.optional(v.pipe(v.string(), v.maxLength(LONGEST_NAME)));
@@ -44,6 +38,7 @@ export const sampling = {
   stop: maybe(v.union([stopText, v.pipe(v.array(stopText), v.maxLength(MOST_STOPS))])),
   seed: maybe(integer(Number.MIN_SAFE_INTEGER, Number.MAX_SAFE_INTEGER)),
   n: maybe(integer(1, MOST_ANSWERS)),
+  lora: maybe(adapterScales),
   stream: maybe(v.boolean()),
   stream_options: maybe(v.object({ include_usage: maybe(v.boolean()) })),
 };

@@ -1,6 +1,7 @@
 /** Request of `/v1/completions`. */
 import * as v from "valibot";
-import { integer, maybe, modelName, sampling, tokenIds, unsupported } from "./common.ts";
+import { modelName, sampling, tokenIds, unsupported } from "./common.ts";
+import { integer, maybe } from "./values.ts";
 
 const MOST_PROMPTS = 64;
 

@@ -1,6 +1,7 @@
 /** Requests of `/v1/embeddings` and `/v1/classify`. */
 import * as v from "valibot";
-import { maybe, modelName, MOST_INPUTS, unsupported } from "./common.ts";
+import { modelName, MOST_INPUTS, unsupported } from "./common.ts";
+import { maybe } from "./values.ts";
 
 const texts = v.union([
   v.string(),

@@ -1,0 +1,186 @@
+/**
+ * Adapters that change from run to run, and from text to text of a batch: A and B are inputs of the graph,
+ * [texts or 1, in, rank] and [texts or 1, rank, out], one pair for each product. A rank of 0 is the base.
+ */
+import { int } from "../graph/attributes.ts";
+import { ONNX_TYPE } from "../graph/dtype.ts";
+import { isFusedAttention } from "../graph/fused_attention.ts";
+import { float32, type Tensor, toNumbers } from "../graph/tensor.ts";
+import type { Model } from "../graph/types.ts";
+import { BadInputError } from "../errors.ts";
+import type { Adapter } from "./adapter_files.ts";
+import { adapterSites } from "./apply.ts";
+import { GraphEdit } from "./edit.ts";
+import { indexGraph } from "./graph_index.ts";
+import { callScope, callSuffix, opsAfter } from "./low_rank_parts.ts";
+import { callsOf, type LinearModule } from "./modules.ts";
+import type { LoraSite } from "./targets.ts";
+
+/** A product of the graph whose low-rank matrices are inputs. */
+export interface SwitchedProduct {
+  /** Names of the inputs. */
+  readonly a: string;
+  readonly b: string;
+  /** The layers that it computes: one, or slices of a fused one. */
+  readonly modules: readonly LinearModule[];
+}
+
+/** A graph whose adapters are inputs. */
+export interface SwitchedModel {
+  readonly model: Model;
+  readonly products: readonly SwitchedProduct[];
+}
+
+/** Matrices of one product: A [1, in, rank], B [1, rank, out] with the update's scale; float32. */
+export interface ProductMatrices {
+  readonly a: Tensor;
+  readonly b: Tensor;
+}
+
+/** An adapter as a switched graph takes it, by the input's name. */
+export type SwitchedAdapter = ReadonlyMap<string, Tensor>;
+
+/**
+ * Adds y' = y + (x·A)·B to the products of modules, with A and B as inputs.
+ *
+ * @param modules of the model; those inside a fused attention are left out
+ */
+export function injectSwitched(model: Model, modules: readonly LinearModule[]): SwitchedModel {
+  const edit = new GraphEdit(model.graph);
+  const index = indexGraph(model.graph);
+  const free = modules.filter((module) =>
+    !callsOf(module).some((form) => isFusedAttention(form.node))
+  );
+  const products = [...Map.groupBy(free, ({ output }) => output).values()];
+  const added = products.map((group): SwitchedProduct => {
+    const [module] = group;
+    const width = module.slice?.total ?? module.outFeatures;
+    const product = callScope(module, 0);
+    const input = (which: string, shape: (string | number)[]) =>
+      edit.input({
+        name: `${product}.switched_${which}`,
+        type: { dtype: "float32", shape: ["texts of adapters", ...shape] },
+      });
+    const rank = `rank of ${product}`;
+    const a = input("A", [module.inFeatures, rank]);
+    const b = input("B", [rank, width]);
+    for (const [number, form] of callsOf(module).entries()) {
+      const result = form.bias?.output ?? form.output;
+      const anchor = index.producer(result);
+      if (anchor === undefined) throw new RangeError(`No node of the graph makes "${result}"`);
+      const op = opsAfter({ edit, scope: `${product}${callSuffix(number)}.switched` }, anchor);
+      const cast = (value: string, to: "float32" | typeof form.dtype, name: string) =>
+        form.dtype === "float32" ? value : op("Cast", [value], name, { to: int(ONNX_TYPE[to]) });
+      const low = op("MatMul", [cast(form.input, "float32", "input"), a], "low");
+      const delta = cast(op("MatMul", [low, b], "delta"), form.dtype, "delta_cast");
+      const base = `${result}.base`;
+      edit.renameOutput(anchor, result, base);
+      edit.add(anchor, "Add", [base, delta], result);
+    }
+    return { a, b, modules: group };
+  });
+  return { model: edit.apply(model), products: added };
+}
+
+/**
+ * The matrices of an adapter for the products of a switched graph.
+ *
+ * @param modules all of the base
+ * @throws {BadInputError} for an adapter of another kind, with more than matrices, or for modules that are
+ *   no part of the products
+ */
+export function switchedAdapter(
+  modules: readonly LinearModule[],
+  products: readonly SwitchedProduct[],
+  adapter: Adapter,
+  where: string,
+): SwitchedAdapter {
+  const refuse = (what: string): never => {
+    throw new BadInputError(
+      `${where} ${what}: it can be merged, but not switched between requests`,
+    );
+  };
+  if (adapter.config.adapterType === "scales") refuse("is a scale adapter");
+  if (adapter.saved.size > 0) refuse("has modules trained in full");
+  if (adapter.head !== undefined) refuse("has a head of its own");
+  const sites = new Map(adapterSites(modules, adapter).map((site) => [site.module.path, site]));
+  const covered = new Set(products.flatMap(({ modules }) => modules.map(({ path }) => path)));
+  const strange = [...sites.keys()].find((path) => !covered.has(path));
+  if (strange !== undefined) refuse(`adapts ${strange}, for which the server has no inputs`);
+  return new Map(products.flatMap((product) => {
+    const { a, b } = matricesOf(product, sites, adapter);
+    return [[product.a, a], [product.b, b]];
+  }));
+}
+
+/** No adapter: rank 0 everywhere. */
+export function noAdapter(products: readonly SwitchedProduct[]): SwitchedAdapter {
+  return new Map(products.flatMap(({ a, b, modules: [module] }) => [
+    [a, float32([1, module.inFeatures, 0], new Float32Array())],
+    [b, float32([1, 0, module.slice?.total ?? module.outFeatures], new Float32Array())],
+  ]));
+}
+
+/** A and B of a product: slices' ranks stand beside each other, and each B in its own columns. */
+function matricesOf(
+  { modules }: SwitchedProduct,
+  sites: ReadonlyMap<string, LoraSite>,
+  { lora }: Adapter,
+): ProductMatrices {
+  const group = modules.flatMap(({ path }) => sites.get(path) ?? []);
+  const rank = group.reduce((sum, site) => sum + site.rank, 0);
+  const [{ inFeatures, slice, outFeatures }] = modules;
+  const width = slice?.total ?? outFeatures;
+  const a = new Float32Array(inFeatures * rank);
+  const b = new Float32Array(rank * width);
+  let first = 0;
+  for (const { module, rank: own, scale } of group) {
+    const weights = lora.get(module.path)!;
+    const [down, up] = [toNumbers(weights.a), toNumbers(weights.b)];
+    const column = module.slice?.offset ?? 0;
+    for (let r = 0; r < own; r++) {
+      for (let i = 0; i < inFeatures; i++) a[i * rank + first + r] = down[r * inFeatures + i];
+      for (let o = 0; o < module.outFeatures; o++) {
+        b[(first + r) * width + column + o] = up[o * own + r] * scale;
+      }
+    }
+    first += own;
+  }
+  return { a: float32([1, inFeatures, rank], a), b: float32([1, rank, width], b) };
+}
+
+/** An adapter with its weight in a mix. */
+export interface WeightedAdapter {
+  readonly adapter: SwitchedAdapter;
+  readonly scale: number;
+}
+
+/** The sum of adapters, each times its scale: their ranks beside each other, exactly. */
+export function mixedAdapter(
+  products: readonly SwitchedProduct[],
+  parts: readonly WeightedAdapter[],
+): SwitchedAdapter {
+  return new Map(products.flatMap(({ a, b }) => {
+    const downs = parts.map(({ adapter }) => adapter.get(a)!);
+    const ups = parts.map(({ adapter }) => adapter.get(b)!);
+    const [, inFeatures] = downs[0].dims;
+    const [, , width] = ups[0].dims;
+    const rank = downs.reduce((sum, { dims }) => sum + dims[2], 0);
+    const down = new Float32Array(inFeatures * rank);
+    const up = new Float32Array(rank * width);
+    let first = 0;
+    parts.forEach(({ scale }, p) => {
+      const own = downs[p].dims[2];
+      const [from, to] = [toNumbers(downs[p]), toNumbers(ups[p])];
+      for (let i = 0; i < inFeatures; i++) {
+        for (let r = 0; r < own; r++) down[i * rank + first + r] = from[i * own + r];
+      }
+      for (let i = 0; i < own * width; i++) up[first * width + i] = to[i] * scale;
+      first += own;
+    });
+    return [
+      [a, float32([1, inFeatures, rank], down)],
+      [b, float32([1, rank, width], up)],
+    ];
+  }));
+}
