@@ -101,7 +101,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
     "src/kernels",
     "src/finetune",
   ],
-  "src/http": ["src/data", "src/serve", "src/tasks"],
+  "src/jobs": ["src/system"],
+  "src/http": ["src/data", "src/serve", "src/tasks", "src/jobs"],
   "src/service": [
     "src/data",
     "src/system",

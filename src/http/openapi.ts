@@ -22,7 +22,7 @@ export function openapi(operations: readonly Operation[]) {
   };
 }
 
-function describe({ id, summary, path, request, answers, isOpen }: Operation) {
+function describe({ id, summary, path, request, form, answers, isOpen }: Operation) {
   const parameters = [...path.matchAll(/:(\w+)/g)].map(([, name]) => ({
     name,
     in: "path",
@@ -43,6 +43,7 @@ function describe({ id, summary, path, request, answers, isOpen }: Operation) {
         },
       },
     }),
+    ...(form === true ? { requestBody: { required: true, content: FILE_FORM } } : {}),
     responses: {
       200: { description: "The answer", content },
       default: {
@@ -52,6 +53,19 @@ function describe({ id, summary, path, request, answers, isOpen }: Operation) {
     },
   };
 }
+
+const FILE_FORM = {
+  "multipart/form-data": {
+    schema: {
+      type: "object",
+      required: ["file", "purpose"],
+      properties: {
+        file: { type: "string", format: "binary" },
+        purpose: { const: "fine-tune" },
+      },
+    },
+  },
+};
 
 const nullableText = { type: ["string", "null"] };
 

@@ -1,4 +1,5 @@
 /** Reads a request's JSON body and checks it against a schema. */
+import { concat } from "@std/bytes/concat";
 import type { Context } from "hono";
 import * as v from "valibot";
 import { ApiError } from "./api_error.ts";
@@ -26,19 +27,29 @@ export async function parseBody<S extends v.GenericSchema>(
   throw new ApiError(400, message, { param });
 }
 
-/** The body as text, read no further than it may be long, whether its length is given or not. */
-async function bodyText({ req }: Context): Promise<string> {
-  const tooLong = () => new ApiError(413, `A body must have at most ${MOST_BODY_BYTES} bytes`);
-  if (Number(req.header("content-length")) > MOST_BODY_BYTES) throw tooLong();
-  const decoder = new TextDecoder();
-  let text = "";
+async function bodyText(context: Context): Promise<string> {
+  return new TextDecoder().decode(await bodyBytes(context, MOST_BODY_BYTES));
+}
+
+/**
+ * The body, read no further than it may be long, whether its length is given or not.
+ *
+ * @throws {ApiError} 413 for a longer one
+ */
+export async function bodyBytes(
+  { req }: Context,
+  most: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const tooLong = () => new ApiError(413, `A body must have at most ${most} bytes`);
+  if (Number(req.header("content-length")) > most) throw tooLong();
+  const chunks: Uint8Array[] = [];
   let bytes = 0;
   for await (const chunk of req.raw.body ?? []) {
     bytes += chunk.length;
-    if (bytes > MOST_BODY_BYTES) throw tooLong();
-    text += decoder.decode(chunk, { stream: true });
+    if (bytes > most) throw tooLong();
+    chunks.push(chunk);
   }
-  return text + decoder.decode();
+  return concat(chunks);
 }
 
 function parseJson(body: string): unknown {

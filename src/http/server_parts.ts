@@ -1,8 +1,18 @@
 /** What routes share. */
 import type { Context } from "hono";
+import type { FileStore } from "../jobs/file_store.ts";
+import type { Jobs } from "../jobs/jobs.ts";
 import type { Admission } from "./admission.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Models } from "./served_model.ts";
+
+/** Training by requests. */
+export interface FineTuning {
+  readonly files: FileStore;
+  readonly jobs: Jobs;
+  /** Largest upload. */
+  readonly mostUploadBytes: number;
+}
 
 export interface ServerParts {
   readonly models: Models;
@@ -12,6 +22,8 @@ export interface ServerParts {
   readonly maxTokens?: number;
   /** Requests that are generated at the same time. */
   readonly parallel: number;
+  /** Absent if requests may not train. */
+  readonly fineTuning?: FineTuning;
   /** Aborted when answers in work must end. */
   readonly stop: AbortSignal;
   /** Told of failures that are not the client's. */

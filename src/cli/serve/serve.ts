@@ -16,6 +16,7 @@ import { note } from "../run/run.ts";
 import { readTextFile } from "../run/read.ts";
 import type { Terminal } from "../terminal/output.ts";
 import { StopSignal } from "../terminal/stop_signal.ts";
+import { openFineTuning } from "./fine_tuning.ts";
 import { SERVE_FLAGS, type ServeFlags } from "./serve_flags.ts";
 
 export default command({
@@ -53,12 +54,19 @@ export default command({
     const stopAnswers = new AbortController();
     const admission = new Admission(flags.maxConcurrentRequests);
     const served: ServedModel[] = [];
+    const fineTuning = flags.jobsDir === undefined
+      ? undefined
+      : openFineTuning(flags.jobsDir, path, flags, {
+        isBusy: () => admission.inWork > 0,
+        adapters: () => served[0]?.adapters,
+      });
     const app = createApp({
       models: { list: () => served },
       admission,
       metrics: new Metrics(() => admission.inWork, () => Deno.memoryUsage().rss),
       maxTokens: flags.nPredict < 0 ? undefined : flags.nPredict,
       parallel: flags.parallel,
+      fineTuning,
       stop: stopAnswers.signal,
       keys,
       hosts: new Hosts(flags.allowedHosts),
@@ -77,9 +85,13 @@ export default command({
       const adapters = await adaptersOf(id, model, flags);
       served.push({ id, created: Math.floor(Date.now() / 1000), model, adapters });
       const host = flags.host.includes(":") ? `[${flags.host}]` : flags.host;
+      await fineTuning?.loadTrained();
+      fineTuning?.jobs.start();
       terminal.print(`Answers with ${served[0].id} at http://${host}:${server.port}/v1`);
       await aborted(stop.signal);
+      const jobEnded = fineTuning?.jobs.close();
       const inTime = await drain(admission, flags.drain * 1000, stopAnswers);
+      await jobEnded;
       server.destroy();
       // An inference in work still reads the model.
       if (inTime) model[Symbol.dispose]();
@@ -126,7 +138,7 @@ function loraModules({ loraModules }: ServeFlags): readonly (readonly [string, s
 /** Modules whose adapters are switched; none if the server takes no adapters. */
 function switchedModules(flags: ServeFlags): readonly string[] {
   if (flags.loraTargetModules.length > 0) return flags.loraTargetModules;
-  if (flags.loraDir !== undefined) return ["all-linear"];
+  if (flags.loraDir !== undefined || flags.jobsDir !== undefined) return ["all-linear"];
   const adapted = loraModules(flags).flatMap(([, folder]) => [
     ...loadAdapter(folder).adapter.lora.keys(),
   ]);

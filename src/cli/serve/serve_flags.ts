@@ -6,6 +6,7 @@ import { RUNTIME_FLAGS } from "../runtime_flags.ts";
 
 const MODEL = "Model";
 const ADAPTERS = "Adapters that requests choose";
+const TRAINING = "Fine-tuning by requests";
 const NETWORK = "Network";
 const ACCESS = "Access";
 const LIMITS = "Limits";
@@ -58,6 +59,21 @@ export const SERVE_FLAGS = {
     default: 16,
     min: 1,
     group: ADAPTERS,
+  }),
+
+  jobsDir: text("Folder for uploaded files and fine-tuning jobs; none are taken if absent", {
+    placeholder: "DIR",
+    group: TRAINING,
+  }),
+  jobMemoryBudget: text("Memory that a fine-tuning job may take in all, e.g. 800M or 2G", {
+    placeholder: "SIZE",
+    group: TRAINING,
+  }),
+  maxUpload: integer("Largest uploaded file, in MB", {
+    default: 64,
+    min: 1,
+    max: 1024,
+    group: TRAINING,
   }),
 
   host: text("Address to listen on; other machines need a key", {

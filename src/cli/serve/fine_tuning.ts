@@ -1,0 +1,59 @@
+/** Fine-tuning by requests: its folder, and what becomes of trained adapters. */
+import { join } from "@std/path";
+import type { Adapters } from "../../http/adapters.ts";
+import type { FineTuning } from "../../http/server_parts.ts";
+import { FileStore } from "../../jobs/file_store.ts";
+import { Jobs } from "../../jobs/jobs.ts";
+import { providerArguments } from "../runtime_flags.ts";
+import type { ServeFlags } from "./serve_flags.ts";
+
+export interface FineTuningSurroundings {
+  /** Whether requests wait that a training should not slow down. */
+  readonly isBusy: () => boolean;
+  /** The adapters that requests choose, once the model is loaded. */
+  readonly adapters: () => Adapters | undefined;
+}
+
+/** Training by requests, over the served model. */
+export interface ServedFineTuning extends FineTuning {
+  /** Loads the adapters of earlier jobs, the newest that there is room for. */
+  loadTrained(): Promise<void>;
+}
+
+/**
+ * @param folder is made if it is missing
+ * @param model the base, as the command line names it
+ */
+export function openFineTuning(
+  folder: string,
+  model: string,
+  flags: ServeFlags,
+  { isBusy, adapters }: FineTuningSurroundings,
+): ServedFineTuning {
+  const files = new FileStore(join(folder, "files"));
+  const { ortLib, threads, jobMemoryBudget } = flags;
+  const jobs = new Jobs({
+    folder: join(folder, "jobs"),
+    files,
+    model,
+    flags: [
+      ...providerArguments(flags),
+      ...(ortLib === undefined ? [] : ["--ort-lib", ortLib]),
+      ...(threads === undefined ? [] : ["--threads", `${threads}`]),
+      ...(jobMemoryBudget === undefined ? [] : ["--memory-budget", jobMemoryBudget]),
+    ],
+    isBusy,
+    onTrained: async (name, adapter) => await adapters()?.load(name, adapter) !== undefined,
+  });
+  return {
+    files,
+    jobs,
+    mostUploadBytes: flags.maxUpload * 1e6,
+    async loadTrained() {
+      for (const record of jobs.list().slice(0, flags.maxLoras).reverse()) {
+        if (record.trainedModel === undefined) continue;
+        await adapters()?.load(record.trainedModel, jobs.adapterFolder(record));
+      }
+    },
+  };
+}

@@ -1,0 +1,312 @@
+/**
+ * Fine-tuning jobs, one at a time, each in a folder of its own. A job is a process beside the server: it
+ * waits while requests wait, and a restart of the server continues it after its last checkpoint.
+ */
+import { join } from "@std/path";
+import { exists, makeDirectory, removeDirectory, replaceFile } from "../system/durable_files.ts";
+import type { FileStore, StoredFile } from "./file_store.ts";
+import {
+  isFinal,
+  isId,
+  type JobParameters,
+  type JobRecord,
+  newId,
+  parseJob,
+} from "./job_record.ts";
+import { MetricsTail } from "./metrics_tail.ts";
+import { type TrainingEnd, TrainingProcess } from "./training_process.ts";
+
+/** Kills after which a job fails. */
+const MOST_KILLS = 3;
+/** How often the process is told to wait for requests, or to go on. */
+const LOOK_MS = 100;
+/** Time without waiting requests after which a job goes on. */
+const QUIET_MS = 1000;
+
+/** What happened in a job. */
+export interface JobEvent {
+  readonly id: string;
+  /** Seconds since 1970. */
+  readonly created: number;
+  readonly level: "info" | "warn" | "error";
+  readonly message: string;
+  /** Figures of a step. */
+  readonly data?: Readonly<Record<string, number>>;
+}
+
+/** A saved step that a job could go on from. */
+export interface JobCheckpoint {
+  readonly step: number;
+  /** Seconds since 1970. */
+  readonly created: number;
+}
+
+export interface NewJob {
+  readonly model: string;
+  readonly suffix?: string;
+  readonly trainingFile: StoredFile;
+  readonly validationFile?: StoredFile;
+  readonly parameters: JobParameters;
+  readonly metadata?: Readonly<Record<string, string>>;
+}
+
+export interface JobsOptions {
+  /** Folder of all jobs. */
+  readonly folder: string;
+  readonly files: FileStore;
+  /** The base, as the command line names it. */
+  readonly model: string;
+  /** Flags of each training: of the runtime, and of memory. */
+  readonly flags: readonly string[];
+  /** Whether requests wait that a training should not slow down. */
+  readonly isBusy: () => boolean;
+  /**
+   * Called with a trained adapter's name and folder before its job has succeeded; returns whether requests
+   * can name it.
+   */
+  readonly onTrained: (name: string, folder: string) => Promise<boolean>;
+}
+
+export class Jobs {
+  readonly #options: JobsOptions;
+  readonly #records = new Map<string, JobRecord>();
+  readonly #kills = new Map<string, number>();
+  #running: { readonly id: string; readonly process: TrainingProcess } | undefined;
+  #timer: ReturnType<typeof setInterval> | undefined;
+  #busyAt = -Infinity;
+  #closed = false;
+  #work: Promise<void> = Promise.resolve();
+
+  /** Opens the folder; unfinished jobs go on when {@linkcode start} is called. */
+  constructor(options: JobsOptions) {
+    this.#options = options;
+    makeDirectory(options.folder);
+    for (const { name } of Deno.readDirSync(options.folder)) {
+      const path = join(options.folder, name, RECORD);
+      if (!isId(name) || !exists(path)) continue;
+      const record = parseJob(Deno.readTextFileSync(path), path);
+      this.#records.set(record.id, record);
+    }
+  }
+
+  /** The newest first. */
+  list(): readonly JobRecord[] {
+    return [...this.#records.values()]
+      .sort((a, b) => b.created - a.created || a.id.localeCompare(b.id));
+  }
+
+  get(id: string): JobRecord | undefined {
+    return this.#records.get(id);
+  }
+
+  /** Folder of a job's adapter. */
+  adapterFolder({ id }: Pick<JobRecord, "id">): string {
+    return join(this.#options.folder, id, "adapter");
+  }
+
+  /** Begins with the unfinished jobs. */
+  start(): void {
+    this.#next();
+  }
+
+  create({ trainingFile, validationFile, ...job }: NewJob): JobRecord {
+    const record: JobRecord = {
+      id: newId("ftjob"),
+      state: "queued",
+      created: Math.floor(Date.now() / 1000),
+      trainingFile: trainingFile.id,
+      ...(validationFile === undefined ? {} : { validationFile: validationFile.id }),
+      ...job,
+    };
+    const folder = join(this.#options.folder, record.id);
+    const data = join(folder, "data");
+    makeDirectory(data);
+    // The job keeps its data, whatever becomes of the uploads.
+    const copy = (part: string, file: StoredFile) =>
+      replaceFile(
+        join(data, `${part}.${extensionOf(file)}`),
+        Deno.readFileSync(this.#options.files.contentPath(file)),
+      );
+    copy("train", trainingFile);
+    if (validationFile !== undefined) copy("valid", validationFile);
+    this.#save(record);
+    this.#event(record.id, "info", "Created, and queued");
+    this.#next();
+    return record;
+  }
+
+  /** Ends a job; what it has learned stays in its checkpoints until it is removed. */
+  cancel(record: JobRecord): JobRecord {
+    const cancelled = this.#end(record, { state: "cancelled" });
+    this.#event(record.id, "info", "Cancelled");
+    this.#stop(record);
+    return cancelled;
+  }
+
+  /** Stops a job after a checkpoint, until it is resumed. */
+  pause(record: JobRecord): JobRecord {
+    const paused = this.#save({ ...record, state: "paused" });
+    this.#event(record.id, "info", "Paused");
+    this.#stop(record);
+    return paused;
+  }
+
+  /** Puts a paused job into the queue. */
+  resume(record: JobRecord): JobRecord {
+    const queued = this.#save({ ...record, state: "queued" });
+    this.#event(record.id, "info", "Resumed, and queued");
+    this.#next();
+    return queued;
+  }
+
+  /** Events of a job, the oldest first. */
+  events({ id }: JobRecord): readonly JobEvent[] {
+    const path = this.#eventsPath(id);
+    if (!exists(path)) return [];
+    return Deno.readTextFileSync(path).split("\n").flatMap((line) => {
+      try {
+        return [JSON.parse(line) as JobEvent];
+      } catch {
+        return []; // the empty end, or a line that a kill cut short
+      }
+    });
+  }
+
+  /** Checkpoints of a job, the newest first. */
+  checkpoints(record: JobRecord): readonly JobCheckpoint[] {
+    const folder = join(this.adapterFolder(record), "checkpoints");
+    if (!exists(folder)) return [];
+    return [...Deno.readDirSync(folder)].flatMap(({ name }) => {
+      const [, step] = /^step-(\d+)$/.exec(name) ?? [];
+      if (step === undefined) return [];
+      const { mtime } = Deno.statSync(join(folder, name));
+      return [{ step: Number(step), created: Math.floor((mtime?.getTime() ?? 0) / 1000) }];
+    }).sort((a, b) => b.step - a.step);
+  }
+
+  /** Stops the job in work after a checkpoint; the next start goes on with it. */
+  async close(): Promise<void> {
+    this.#closed = true;
+    this.#running?.process.stop();
+    await this.#work;
+  }
+
+  #stop({ id }: JobRecord): void {
+    if (this.#running?.id === id) this.#running.process.stop();
+  }
+
+  /** Starts the oldest queued job if none is in work. */
+  #next(): void {
+    if (this.#closed || this.#running !== undefined) return;
+    const oldest = this.list().findLast(({ state }) => state === "queued" || state === "running");
+    if (oldest === undefined) return;
+    this.#work = this.#run(oldest).then(() => {
+      this.#running = undefined;
+      this.#next();
+    });
+  }
+
+  async #run(record: JobRecord): Promise<void> {
+    const { id } = record;
+    const folder = join(this.#options.folder, id);
+    const adapter = this.adapterFolder(record);
+    this.#save({ ...record, state: "running" });
+    this.#event(id, "info", "Training begins or goes on");
+    const metrics = new MetricsTail(join(adapter, "metrics.jsonl"));
+    const tell = () => {
+      for (const { message, data } of metrics.fresh()) this.#event(id, "info", message, data);
+    };
+    const process = new TrainingProcess({
+      model: this.#options.model,
+      data: join(folder, "data"),
+      adapter,
+      parameters: record.parameters,
+      flags: this.#options.flags,
+      onLine: tell,
+    });
+    this.#running = { id, process };
+    this.#giveWay(process);
+    const end = await process.ended;
+    clearInterval(this.#timer);
+    tell();
+    await this.#ended(this.#records.get(id)!, end).catch((error) => {
+      this.#fail(this.#records.get(id)!, (error as Error).message);
+    });
+  }
+
+  async #ended(record: JobRecord, end: TrainingEnd): Promise<void> {
+    const { id } = record;
+    if (record.state === "cancelled") return removeDirectory(this.adapterFolder(record));
+    if (end.ended === "stopped") {
+      // Paused by a request, or the server ends: then the record still says that it runs.
+      return;
+    }
+    if (end.ended === "killed") {
+      const kills = (this.#kills.get(id) ?? 0) + 1;
+      this.#kills.set(id, kills);
+      if (kills < MOST_KILLS) {
+        this.#event(id, "warn", `Goes on after its last checkpoint: ${end.why}`);
+        return;
+      }
+    }
+    if (end.ended !== "done") return this.#fail(record, end.why);
+    const name = `ft:${record.model}:${record.suffix ?? "graft"}:${id.slice(-8)}`;
+    const served = await this.#options.onTrained(name, this.adapterFolder(record));
+    this.#end(record, { state: "succeeded", ...(served ? { trainedModel: name } : {}) });
+    this.#event(
+      id,
+      "info",
+      served ? `Succeeded: the model is ${name}` : "Succeeded: the adapter can be merged",
+    );
+  }
+
+  #fail(record: JobRecord, error: string): void {
+    this.#end(record, { state: "failed", error });
+    this.#event(record.id, "error", error);
+  }
+
+  #end(record: JobRecord, change: Partial<JobRecord>): JobRecord {
+    return this.#save({ ...record, ...change, finished: Math.floor(Date.now() / 1000) });
+  }
+
+  /** Lets a training wait while requests do. */
+  #giveWay(process: TrainingProcess): void {
+    this.#timer = setInterval(() => {
+      const now = performance.now();
+      if (this.#options.isBusy()) this.#busyAt = now;
+      process.pause(now - this.#busyAt < QUIET_MS);
+    }, LOOK_MS);
+  }
+
+  #save(record: JobRecord): JobRecord {
+    const path = join(this.#options.folder, record.id, RECORD);
+    replaceFile(path, new TextEncoder().encode(JSON.stringify(record)));
+    this.#records.set(record.id, record);
+    return record;
+  }
+
+  #event(
+    id: string,
+    level: JobEvent["level"],
+    message: string,
+    data?: Readonly<Record<string, number>>,
+  ): void {
+    const event: JobEvent = {
+      id: `ftevent-${crypto.getRandomValues(new Uint8Array(12)).toHex()}`,
+      created: Math.floor(Date.now() / 1000),
+      level,
+      message,
+      ...(data === undefined ? {} : { data }),
+    };
+    Deno.writeTextFileSync(this.#eventsPath(id), JSON.stringify(event) + "\n", { append: true });
+  }
+
+  #eventsPath(id: string): string {
+    return join(this.#options.folder, id, "events.jsonl");
+  }
+}
+
+const RECORD = "job.json";
+
+const extensionOf = ({ filename }: StoredFile) =>
+  /\.(csv|tsv)$/i.exec(filename)?.[1].toLowerCase() ?? "jsonl";
