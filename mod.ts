@@ -222,9 +222,21 @@ export {
   type InferenceInput,
   InferenceModel,
   type InferenceSurroundings,
+  type ReadText,
+  type SwitchableAdapter,
 } from "./src/tasks/inference_model.ts";
+export type { AdapterMatrices } from "./src/serve/adapter_inputs.ts";
+export type { SwitchedAdapter, WeightedAdapter } from "./src/lora/switched.ts";
+export type { TokenGrammar } from "./src/data/guarded_grammars.ts";
 export type { GeneratedText, TextOptions } from "./src/serve/text_generator.ts";
-export type { FinishReason, Generated, GenerateOptions } from "./src/serve/generate.ts";
+export type {
+  FinishReason,
+  Generated,
+  GenerateOptions,
+  NextTokenGrammar,
+  OnText,
+} from "./src/serve/generate.ts";
+export type { ScoredToken, TokenScores } from "./src/serve/log_probabilities.ts";
 export type { SamplingOptions } from "./src/serve/sampler.ts";
 export type { TurnOptions } from "./src/serve/takes_turns.ts";
 export type { ScoredClass } from "./src/serve/top_classes.ts";

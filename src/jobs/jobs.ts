@@ -5,14 +5,7 @@
 import { join } from "@std/path";
 import { exists, makeDirectory, removeDirectory, replaceFile } from "../system/durable_files.ts";
 import type { FileStore, StoredFile } from "./file_store.ts";
-import {
-  isFinal,
-  isId,
-  type JobParameters,
-  type JobRecord,
-  newId,
-  parseJob,
-} from "./job_record.ts";
+import { isId, type JobParameters, type JobRecord, newId, parseJob } from "./job_record.ts";
 import { MetricsTail } from "./metrics_tail.ts";
 import { type TrainingEnd, TrainingProcess } from "./training_process.ts";
 

@@ -151,7 +151,9 @@ function matricesOf(
 
 /** An adapter with its weight in a mix. */
 export interface WeightedAdapter {
+  /** What is added. */
   readonly adapter: SwitchedAdapter;
+  /** Its factor. */
   readonly scale: number;
 }
 

@@ -30,6 +30,8 @@ export interface GenerateOptions extends SamplingOptions {
 /** Says which tokens may come next; see `TokenGrammar` of `data/guarded_grammars.ts`. */
 export interface NextTokenGrammar {
   /**
+   * The tokens that may come next.
+   *
    * @param accepted the token that was chosen since the last call, if there was one
    * @returns a bit for each token id, the lowest first
    */

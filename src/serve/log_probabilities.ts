@@ -4,7 +4,9 @@ import { mostLikely } from "./most_likely.ts";
 
 /** A token and the logarithm of its probability. */
 export interface ScoredToken {
+  /** Its id. */
   readonly id: number;
+  /** Natural logarithm of its probability. */
   readonly logprob: number;
 }
 
