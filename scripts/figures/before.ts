@@ -3,7 +3,8 @@
  * on a machine whose speed changes by the minute. Ends with the median ratio of each setting.
  *
  * usage: deno run -A scripts/figures/before.ts OTHER_CHECKOUT [rounds, default 3] [rows, default 256]
- *   [workload: e2e.qv (default), e2e.all or banking77]
+ *   [workload: e2e.qv (default), e2e.all, banking77, or shapes: batches of 1×256, 4×256, 16×64 and
+ *   1×1024 made-up tokens, a few steps each]
  *   [flags of graft train that are added, as --lora-dropout 0.05]
  */
 import { resolve } from "@std/path";
@@ -22,7 +23,13 @@ if (other === undefined) {
 }
 const SHARED = resolve("../shared");
 const folder = Deno.makeTempDirSync({ prefix: "graft-figures-" });
-const { graft: flags } = workload(SHARED, name, limitedData(SHARED, folder, Number(rows)));
+const data = limitedData(SHARED, folder, Number(rows));
+if (name === "shapes") {
+  await compareShapes(workload(SHARED, "e2e.qv", data).model);
+  Deno.removeSync(folder, { recursive: true });
+  Deno.exit();
+}
+const { graft: flags } = workload(SHARED, name, data);
 const ratios: Record<string, number[]> = { fast: [], exact: [] };
 for (let round = 0; round < Number(rounds); round++) {
   for (const numeric of ["fast", "exact"]) {
@@ -44,3 +51,34 @@ for (const [numeric, all] of Object.entries(ratios)) {
   console.log(JSON.stringify({ numeric, timesOther: Number(median(all).toFixed(3)) }));
 }
 Deno.removeSync(folder, { recursive: true });
+
+/** Steps of several shapes, each in a process of its own. */
+async function compareShapes(model: string): Promise<void> {
+  for (const [batch, length] of [["1", "256"], ["4", "256"], ["16", "64"], ["1", "1024"]]) {
+    for (const numeric of ["fast", "exact"]) {
+      const found: Record<string, { speed: number[]; memory: number[] }> = {};
+      for (let round = 0; round < Number(rounds); round++) {
+        for (const [which, root] of [["other", resolve(other)], ["this", Deno.cwd()]]) {
+          const { stdout } = await graftOf(
+            `${root}/`,
+            ...["bench", "train", "--json", "--model", model, "--steps", "4"],
+            ...["--numeric", numeric, "--batch-size", batch, "--length", length, ...rest],
+          );
+          const [row] = JSON.parse(stdout).configurations;
+          found[which] ??= { speed: [], memory: [] };
+          found[which].speed.push(row.tokens_per_s);
+          found[which].memory.push(row.peak_rss_mb);
+        }
+      }
+      const ratio = (what: "speed" | "memory") =>
+        Number((median(found.this[what]) / median(found.other[what])).toFixed(3));
+      console.log(JSON.stringify({
+        shape: `${batch}x${length}`,
+        numeric,
+        timesOther: ratio("speed"),
+        memoryTimesOther: ratio("memory"),
+        tokensPerSecond: Math.round(median(found.this.speed)),
+      }));
+    }
+  }
+}
