@@ -44,7 +44,9 @@ export function createApp(options: AppOptions): Hono<Kept> {
     await next();
     // Errors have become answers here.
     context.res.headers.set(REQUEST_ID, id);
-    const { method, path, routePath } = context.req;
+    const { method, routePath } = context.req;
+    // Encoded, so that a line of the log stays one.
+    const path = new URL(context.req.url).pathname;
     const { status } = context.res;
     const route = routes.get(`${method.toLowerCase()} ${routePath}`) ?? "other";
     const told = () => {

@@ -2,8 +2,9 @@
  * Fine-tuning jobs, one at a time, each in a folder of its own. A job is a process beside the server: it
  * waits while requests wait, and a restart of the server continues it after its last checkpoint.
  */
-import { join } from "@std/path";
+import { join, resolve } from "@std/path";
 import { exists, makeDirectory, removeDirectory, replaceFile } from "../system/durable_files.ts";
+import { endOrphans } from "../system/end_orphans.ts";
 import type { FileStore, StoredFile } from "./file_store.ts";
 import { isId, type JobParameters, type JobRecord, newId, parseJob } from "./job_record.ts";
 import { MetricsTail } from "./metrics_tail.ts";
@@ -72,7 +73,7 @@ export class Jobs {
 
   /** Opens the folder; unfinished jobs go on when {@linkcode start} is called. */
   constructor(options: JobsOptions) {
-    this.#options = options;
+    this.#options = { ...options, folder: resolve(options.folder) };
     makeDirectory(options.folder);
     for (const { name } of Deno.readDirSync(options.folder)) {
       const path = join(options.folder, name, RECORD);
@@ -99,6 +100,7 @@ export class Jobs {
 
   /** Begins with the unfinished jobs. */
   start(): void {
+    endOrphans(this.#options.folder);
     this.#next();
   }
 
@@ -128,11 +130,12 @@ export class Jobs {
     return record;
   }
 
-  /** Ends a job; what it has learned stays in its checkpoints until it is removed. */
+  /** Ends a job, and forgets what it has learned. */
   cancel(record: JobRecord): JobRecord {
     const cancelled = this.#end(record, { state: "cancelled" });
     this.#event(record.id, "info", "Cancelled");
-    this.#stop(record);
+    if (this.#running?.id === record.id) this.#running.process.stop();
+    else this.#forget(record);
     return cancelled;
   }
 
@@ -140,7 +143,7 @@ export class Jobs {
   pause(record: JobRecord): JobRecord {
     const paused = this.#save({ ...record, state: "paused" });
     this.#event(record.id, "info", "Paused");
-    this.#stop(record);
+    if (this.#running?.id === record.id) this.#running.process.stop();
     return paused;
   }
 
@@ -184,8 +187,10 @@ export class Jobs {
     await this.#work;
   }
 
-  #stop({ id }: JobRecord): void {
-    if (this.#running?.id === id) this.#running.process.stop();
+  /** Removes what a cancelled job has learned. */
+  #forget(record: JobRecord): void {
+    const folder = this.adapterFolder(record);
+    if (exists(folder)) removeDirectory(folder);
   }
 
   /** Starts the oldest queued job if none is in work. */
@@ -229,7 +234,7 @@ export class Jobs {
 
   async #ended(record: JobRecord, end: TrainingEnd): Promise<void> {
     const { id } = record;
-    if (record.state === "cancelled") return removeDirectory(this.adapterFolder(record));
+    if (record.state === "cancelled") return this.#forget(record);
     if (end.ended === "stopped") {
       // Paused by a request, or the server ends: then the record still says that it runs.
       return;

@@ -5,7 +5,8 @@ import { EXIT } from "../errors.ts";
 import type { ColumnNames } from "../data/rows.ts";
 import { exists, removeDirectory, replaceFile } from "../system/durable_files.ts";
 import type { Log } from "../system/journal_log.ts";
-import { listKernelFolder, readKernelFile, writeKernelFile } from "../system/kernel_files.ts";
+import { endOrphans } from "../system/end_orphans.ts";
+import { writeKernelFile } from "../system/kernel_files.ts";
 import { startSelf } from "../system/own_process.ts";
 import type { CycleData, JobSteps, StepEnd } from "./job.ts";
 import type { Score } from "./records.ts";
@@ -165,33 +166,6 @@ function endOf({ code, signal, message }: Ended): StepEnd {
   if (code === EXIT.refused) return { ended: "refused", why: message };
   return { ended: "failed", why: message || `it ended with ${code}`, code };
 }
-
-/**
- * Ends writing children of a killed job: they must not write beside the job that continues. Under
- * systemd they are killed with the job. Children get absolute paths, which distinguish them from those
- * of a service in another folder; a compiled graft has no permission to read their working folder.
- */
-function endOrphans(cycle: string): void {
-  const folder = `${resolve(cycle)}/`;
-  for (const pid of listKernelFolder("/proc").filter((name) => /^\d+$/.test(name))) {
-    const words = (readKernelFile(`/proc/${pid}/cmdline`) ?? "").split("\0");
-    const writes = WRITING.some(([verb, flag]) =>
-      words.includes(verb) && words[words.indexOf(flag) + 1].startsWith(folder)
-    );
-    if (!writes) continue;
-    try {
-      Deno.kill(Number(pid), "SIGKILL");
-    } catch {
-      // it has ended by itself
-    }
-  }
-}
-
-/**
- * Verbs of children that write, and the flags of their target; children that only read a cycle are not
- * ended.
- */
-const WRITING = [["train", "--adapter-path"], ["merge", "--save-path"]] as const;
 
 function hasCheckpoint(folder: string): boolean {
   return exists(folder) &&

@@ -12,6 +12,8 @@ export interface FineTuningSurroundings {
   readonly isBusy: () => boolean;
   /** The adapters that requests choose, once the model is loaded. */
   readonly adapters: () => Adapters | undefined;
+  /** Told what the operator should know. */
+  readonly onNote: (line: string) => void;
 }
 
 /** Training by requests, over the served model. */
@@ -28,7 +30,7 @@ export function openFineTuning(
   folder: string,
   model: string,
   flags: ServeFlags,
-  { isBusy, adapters }: FineTuningSurroundings,
+  { isBusy, adapters, onNote }: FineTuningSurroundings,
 ): ServedFineTuning {
   const files = new FileStore(join(folder, "files"));
   const { ortLib, threads, jobMemoryBudget } = flags;
@@ -52,7 +54,12 @@ export function openFineTuning(
     async loadTrained() {
       for (const record of jobs.list().slice(0, flags.maxLoras).reverse()) {
         if (record.trainedModel === undefined) continue;
-        await adapters()?.load(record.trainedModel, jobs.adapterFolder(record));
+        try {
+          await adapters()?.load(record.trainedModel, jobs.adapterFolder(record));
+        } catch (error) {
+          // The others, and the base, can answer.
+          onNote(`${record.trainedModel} cannot be loaded: ${(error as Error).message}`);
+        }
       }
     },
   };

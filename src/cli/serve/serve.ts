@@ -59,6 +59,7 @@ export default command({
       : openFineTuning(flags.jobsDir, path, flags, {
         isBusy: () => admission.inWork > 0,
         adapters: () => served[0]?.adapters,
+        onNote: (line) => terminal.note(line),
       });
     const app = createApp({
       models: { list: () => served },

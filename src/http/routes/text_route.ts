@@ -46,6 +46,9 @@ export interface TextRequest {
   readonly format: Format;
 }
 
+/** Most answers to all prompts of a request. */
+const MOST_ANSWERS_IN_ALL = 64;
+
 /** Answers a request at once, or in pieces. */
 export async function answerText(
   context: Context,
@@ -81,6 +84,11 @@ export async function answerText(
     metrics.tokens("generated", counted.completion_tokens);
     return counted;
   };
+  if (prompts.length * count > MOST_ANSWERS_IN_ALL) {
+    throw new ApiError(400, `A request may ask for at most ${MOST_ANSWERS_IN_ALL} answers in all`, {
+      param: "n",
+    });
+  }
   using resources = new DisposableStack();
   resources.use(admission.enter());
   if (!sampling.stream) {
