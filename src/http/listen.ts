@@ -9,6 +9,8 @@ export interface ListenOptions {
   readonly host: string;
   /** 0 for any free one. */
   readonly port: number;
+  /** A socket that listens already, which takes the place of both. */
+  readonly fd?: number;
   /** Milliseconds that a request's headers, and its whole body, may take. */
   readonly headersMs?: number;
   readonly requestMs?: number;
@@ -51,7 +53,7 @@ export async function listen(
     keepAliveTimeout: KEEP_ALIVE_MS,
   }, getRequestListener(fetch, { overrideGlobalObjects: false }));
   server.maxConnections = options.maxConnections ?? MOST_CONNECTIONS;
-  await listening(server, host, port);
+  await listening(server, options);
   const address = server.address();
   return {
     port: typeof address === "object" && address !== null ? address.port : port,
@@ -64,12 +66,13 @@ export async function listen(
   };
 }
 
-function listening(server: Server, host: string, port: number): Promise<void> {
+function listening(server: Server, { host, port, fd }: ListenOptions): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", (error) => {
       const message = `Cannot listen on ${host} port ${port}: ${error.message}`;
       reject(new StorageError(message, { cause: error }));
     });
-    server.listen(port, host, resolve);
+    if (fd === undefined) server.listen(port, host, resolve);
+    else server.listen({ fd }, resolve);
   });
 }

@@ -14,6 +14,8 @@ export interface ServedModel {
   readonly adapters?: Adapters;
   /** The adapter that the name stands for. */
   readonly adapter?: NamedAdapter;
+  /** Keeps the model open until it is disposed of, if it may be replaced meanwhile. */
+  readonly hold?: () => Disposable;
 }
 
 /** What a request must be answered by. */

@@ -20,6 +20,8 @@ export interface AskOptions {
 export interface Answerer extends Disposable {
   /** What kind of answer it gives. */
   readonly kind: ModelKind;
+  /** The model itself, for the HTTP side. */
+  readonly model?: InferenceModel;
   ask(text: string, options: AskOptions): Promise<Answer>;
 }
 
@@ -29,10 +31,15 @@ const PROBE_TEXT = "ready";
 /**
  * Opens a model folder and compiles it.
  *
+ * @param parallel answers at the same time
  * @throws {GraftError} if it cannot be loaded
  */
-export async function openAnswerer(runner: Runner, path: string): Promise<Answerer> {
-  const model = await InferenceModel.open({ model: path }, { runner });
+export async function openAnswerer(
+  runner: Runner,
+  path: string,
+  parallel = 1,
+): Promise<Answerer> {
+  const model = await InferenceModel.open({ model: path, parallel }, { runner });
   try {
     await model.prepare(METHODS[model.kind]);
   } catch (error) {
@@ -41,6 +48,7 @@ export async function openAnswerer(runner: Runner, path: string): Promise<Answer
   }
   return {
     kind: model.kind,
+    model,
     ask: (text, options) => ASK[model.kind](model, text, options),
     [Symbol.dispose]: () => model[Symbol.dispose](),
   };

@@ -6,6 +6,7 @@ import { GraftError } from "../errors.ts";
 import type { Log } from "../system/journal_log.ts";
 import type { ServiceManager } from "../system/notify.ts";
 import { type Answerer, probe } from "./answerer.ts";
+import type { HttpFront } from "./http_front.ts";
 import { LineServer } from "./line_server.ts";
 import { Pulse } from "./pulse.ts";
 import type { CycleName } from "./records.ts";
@@ -15,6 +16,8 @@ import { Turns } from "./turns.ts";
 export interface DaemonOptions {
   /** Path of the socket, and its permissions. */
   readonly socket: { readonly path: string; readonly mode: number };
+  /** Answers over HTTP too, with the same model; already listening. */
+  readonly http?: HttpFront;
   /** Most tokens of an answer. */
   readonly maxTokens: number;
   /** Time for answers in progress after the service is told to end. */
@@ -76,6 +79,7 @@ export async function serve(options: DaemonOptions): Promise<boolean> {
       );
     },
   });
+  useOverHttp(options, loaded);
   manager.ready(`Answers with ${nameOf(loaded.name)} on ${socket.path}`);
   log("notice", `Answers with ${nameOf(loaded.name)} on ${socket.path}`, {
     MODEL: loaded.name ?? "base",
@@ -83,11 +87,14 @@ export async function serve(options: DaemonOptions): Promise<boolean> {
   });
 
   const follow = followModel(options, () => loaded.name, async (next) => {
-    // Between two answers, so that none is cut and two models never answer at the same time.
+    // Between two answers, so that none is cut and two models never answer on the socket at the same
+    // time; requests over HTTP finish on the model that they began with.
     await turns.take(() => {
       const before = loaded;
       loaded = next;
-      before.answerer[Symbol.dispose]();
+      const unused = useOverHttp(options, next);
+      if (options.http === undefined) before.answerer[Symbol.dispose]();
+      else unused.then(() => before.answerer[Symbol.dispose]());
       return Promise.resolve();
     });
     manager.status(`Answers with ${nameOf(next.name)} on ${socket.path}`);
@@ -97,7 +104,8 @@ export async function serve(options: DaemonOptions): Promise<boolean> {
   follow.stop();
   // A text in generation ends shortly before the limit.
   const cut = setTimeout(() => stopAnswers.abort(), options.drainMs * 0.8);
-  const inTime = await server.drain(options.drainMs);
+  const drained = [server.drain(options.drainMs), options.http?.drain(options.drainMs) ?? true];
+  const inTime = (await Promise.all(drained)).every((ended) => ended);
   clearTimeout(cut);
   // An inference in progress still reads the model.
   if (inTime) await turns.take(() => Promise.resolve(loaded.answerer[Symbol.dispose]()));
@@ -105,6 +113,14 @@ export async function serve(options: DaemonOptions): Promise<boolean> {
     EVENT: "ended",
   });
   return inTime;
+}
+
+/** Has requests over HTTP answered by a model; resolves when none uses the one before. */
+function useOverHttp({ http }: DaemonOptions, { name, answerer }: Loaded): Promise<void> {
+  const { model } = answerer;
+  return http !== undefined && model !== undefined
+    ? http.use(name ?? "base", model)
+    : Promise.resolve();
 }
 
 /** A line's answer or error as JSON. */

@@ -131,6 +131,22 @@ export function writeUnits(
   }
 }
 
+/** Stops and removes units of an earlier installation that this one does not have. */
+export async function removeOtherUnits(
+  files: ReadonlyMap<string, string>,
+  paths: InstallPaths,
+  report: Report,
+): Promise<void> {
+  const others = Object.values(UNITS)
+    .filter((name) => !files.has(name) && exists(join(paths.units, name)));
+  if (others.length === 0) return;
+  if (systemdRuns()) await systemctl(["disable", "--now", ...others], report);
+  for (const name of others) {
+    attempt(name, () => Deno.removeSync(join(paths.units, name)));
+    report(`Removed ${join(paths.units, name)}`);
+  }
+}
+
 /** Whether systemd runs this machine. Source: sd_booted(3). */
 export function systemdRuns(): boolean {
   return kernelAccess("/run/systemd/system", "exists");

@@ -26,6 +26,10 @@ export interface UnitSettings {
   readonly trainCpuQuota?: string;
   /** Permissions of the socket, octal digits. */
   readonly socketMode: string;
+  /** Address of the HTTP side, `127.0.0.1:8080`; none without one. */
+  readonly listen?: string;
+  /** File of its keys, which only root need be able to read. */
+  readonly apiKeyFile?: string;
   /** Device nodes of a GPU, and groups that may use them; none without one. */
   readonly devices: readonly string[];
   readonly deviceGroups: readonly string[];
@@ -36,6 +40,7 @@ export interface UnitSettings {
 /** Names of the units. */
 export const UNITS = {
   service: "graft.service",
+  socket: "graft.socket",
   train: "graft-train.service",
   timer: "graft-train.timer",
 } as const;
@@ -49,10 +54,17 @@ const WATCHDOG_SECONDS = 60;
 export const DRAIN_SECONDS = 20;
 const STOP_MARGIN_SECONDS = 10;
 
+/** Name of the keys among the unit's credentials, and their path there (systemd.exec(5)). */
+const KEYS = "api-keys";
+const KEYS_IN_UNIT = `/run/credentials/graft.service/${KEYS}`;
+
 /** Contents of the unit files by name. */
 export function unitFiles(settings: UnitSettings): ReadonlyMap<string, string> {
   return new Map([
     [UNITS.service, serviceUnit(settings)],
+    ...(settings.listen === undefined
+      ? []
+      : [[UNITS.socket, socketUnit(settings.listen)] as const]),
     [UNITS.train, trainUnit(settings)],
     [UNITS.timer, timerUnit(settings)],
   ]);
@@ -102,8 +114,11 @@ function serviceUnit(settings: UnitSettings): string {
           "run",
           ...["--model", settings.model, "--socket-mode", settings.socketMode],
           ...["--drain", String(DRAIN_SECONDS)],
+          ...(settings.listen === undefined ? [] : ["--listen", settings.listen]),
+          ...(settings.apiKeyFile === undefined ? [] : ["--api-key-file", KEYS_IN_UNIT]),
         ),
       ],
+      ["LoadCredential", settings.apiKeyFile && `${KEYS}:${settings.apiKeyFile}`],
       ["TimeoutStartSec", "10min"],
       ["TimeoutStopSec", `${DRAIN_SECONDS + STOP_MARGIN_SECONDS}`],
       ["TimeoutAbortSec", `${STOP_MARGIN_SECONDS}`],
@@ -120,6 +135,22 @@ function serviceUnit(settings: UnitSettings): string {
       ...common(settings),
     ],
     Install: [["WantedBy", "multi-user.target"]],
+  });
+}
+
+/**
+ * systemd listens, and hands the socket to the service: it needs no network of its own, and connections
+ * wait while it restarts.
+ */
+function socketUnit(listen: string): string {
+  return format({
+    Unit: [["Description", "graft: OpenAI's API over HTTP"]],
+    Socket: [
+      ["ListenStream", listen],
+      ["Backlog", "128"],
+      ["NoDelay", "yes"],
+    ],
+    Install: [["WantedBy", "sockets.target"]],
   });
 }
 

@@ -9,6 +9,11 @@ import { inTempDir } from "../helpers/temp_dir.ts";
 
 const MODEL = modelDir("tiny-llama-genai-int4");
 
+function freePort(): Deno.NetAddr {
+  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  return listener.addr as Deno.NetAddr;
+}
+
 async function mainPid(systemd: Systemd): Promise<string> {
   return (await systemd.show("graft.service")).MainPID;
 }
@@ -46,6 +51,43 @@ testUnderSystemd(
       (await systemd.run("ls", "/var/lib/private", "/opt/graft")).stdout.trim(),
       "/var/lib/private:",
     );
+  },
+);
+
+testUnderSystemd(
+  "graft service install --listen answers over HTTP without a network of its own, and over a restart",
+  async (systemd) => {
+    const { hostname, port } = freePort();
+    await install(systemd, MODEL, "--listen", `${hostname}:${port}`);
+    const url = `http://${hostname}:${port}`;
+    const complete = async () => {
+      const response = await fetch(`${url}/v1/completions`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ prompt: "my card", max_tokens: 4, temperature: 0 }),
+      });
+      return { status: response.status, json: await response.json() };
+    };
+    const first = await complete();
+    assertEquals([first.status, first.json.model], [200, "base"]);
+    // The service itself has no network.
+    const pid = await mainPid(systemd);
+    const links = (await systemd.run("ls", "-l", `/proc/1/ns/net`, `/proc/${pid}/ns/net`)).stdout
+      .match(/net:\[\d+\]/g);
+    assertEquals(new Set(links).size, 2);
+    // A request that comes while it restarts waits for it.
+    const restarted = systemd.run("systemctl", "restart", "graft.service");
+    await until(
+      "it is down",
+      async () => (await systemd.show("graft.service")).ActiveState !== "active" || undefined,
+    );
+    const during = await complete();
+    assertEquals([during.status, during.json.choices], [200, first.json.choices]);
+    assertEquals((await restarted).code, 0);
+    assert(await mainPid(systemd) !== pid);
+    // Without the flag it is gone.
+    assertStringIncludes(await install(systemd, MODEL), "Removed /etc/systemd/system/graft.socket");
+    assertEquals((await systemd.show("graft.socket")).LoadState, "not-found");
   },
 );
 

@@ -5,7 +5,7 @@ import { type AccessEntry, createApp } from "../../http/app.ts";
 import { Adapters } from "../../http/adapters.ts";
 import { Admission } from "../../http/admission.ts";
 import { ApiError } from "../../http/api_error.ts";
-import { Hosts, isLoopback, Keys } from "../../http/guard.ts";
+import { Hosts, Keys } from "../../http/guard.ts";
 import { listen } from "../../http/listen.ts";
 import { Metrics } from "../../http/metrics.ts";
 import type { ServedModel } from "../../http/served_model.ts";
@@ -13,7 +13,7 @@ import { loadAdapter } from "../../model/adapter_dir.ts";
 import { InferenceModel } from "../../tasks/inference_model.ts";
 import { command } from "../command.ts";
 import { note } from "../run/run.ts";
-import { readTextFile } from "../run/read.ts";
+import { readKeys, requireKeys } from "../service/http_flags.ts";
 import type { Terminal } from "../terminal/output.ts";
 import { StopSignal } from "../terminal/stop_signal.ts";
 import { openFineTuning } from "./fine_tuning.ts";
@@ -44,12 +44,7 @@ export default command({
   async run({ flags, operands, terminal }) {
     const path = modelPath(flags, operands);
     const keys = new Keys(keysOf(flags));
-    if (!isLoopback(flags.host) && !keys.needed) {
-      throw new UsageError(
-        `--host ${flags.host} lets other machines ask: give --api-key or --api-key-file, or leave ` +
-          "--host out",
-      );
-    }
+    requireKeys(flags.host, keys.needed);
     using stop = new StopSignal(() => terminal.note("Stopping: answers in work are finished"));
     const stopAnswers = new AbortController();
     const admission = new Admission(flags.maxConcurrentRequests);
@@ -116,15 +111,7 @@ function modelPath({ model }: ServeFlags, [operand]: readonly string[]): string 
 }
 
 function keysOf({ apiKey, apiKeyFile }: ServeFlags): readonly string[] {
-  const lines = apiKeyFile === undefined
-    ? []
-    : readTextFile(apiKeyFile).split(/\r?\n/).map((line) => line.trim()).filter((line) =>
-      line !== ""
-    );
-  if (apiKeyFile !== undefined && lines.length === 0) {
-    throw new BadInputError(`${apiKeyFile} has no keys: it must have one a line`);
-  }
-  return [...apiKey, ...lines];
+  return [...apiKey, ...(apiKeyFile === undefined ? [] : readKeys(apiKeyFile))];
 }
 
 /** The name and the folder of each adapter to load. */

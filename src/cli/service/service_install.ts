@@ -1,4 +1,5 @@
 /** `graft service install`: writes the units and starts them. */
+import { resolve } from "@std/path";
 import { EXIT, RefusedError, UsageError } from "../../errors.ts";
 import { FINE_TUNE_PARAMETERS } from "../../finetune/parameters.ts";
 import { findModelFile } from "../../model/find_model.ts";
@@ -9,10 +10,12 @@ import {
   copyModel,
   copyProgram,
   INSTALL_PATHS,
+  removeOtherUnits,
   systemctl,
   systemdRuns,
   writeUnits,
 } from "../../service/install.ts";
+import { httpAddress, readKeys } from "./http_flags.ts";
 import { gpuDevices, unitFiles, UNITS, type UnitSettings } from "../../service/units.ts";
 import { listKernelFolder, readKernelFile } from "../../system/kernel_files.ts";
 import { command } from "../command.ts";
@@ -66,6 +69,14 @@ const FLAGS = {
     placeholder: "MODE",
     group: LIMITS,
   }),
+  listen: text("Address at which OpenAI's API is answered, 127.0.0.1:8080; none if absent", {
+    placeholder: "HOST:PORT",
+    group: LIMITS,
+  }),
+  apiKeyFile: text("File of keys for it, one a line; needed for other machines", {
+    placeholder: "FILE",
+    group: LIMITS,
+  }),
   exec: list(
     "Command that starts graft, instead of a copy of this program: for a checkout, words with commas",
     { placeholder: "WORDS", group: INSTALLING },
@@ -117,12 +128,21 @@ export default command({
     if (flags.exec === undefined) copyProgram(Deno.execPath(), INSTALL_PATHS, report);
     const model = await copyModel(flags.model, INSTALL_PATHS, report);
     if (config !== undefined) copyConfig(config, INSTALL_PATHS, report);
-    writeUnits(unitFiles({ ...settings, model }), INSTALL_PATHS, report);
+    const files = unitFiles({ ...settings, model });
+    await removeOtherUnits(files, INSTALL_PATHS, report);
+    writeUnits(files, INSTALL_PATHS, report);
     if (running) await systemctl(["daemon-reload"], report);
     if (!flags.start) return EXIT.ok;
-    await systemctl(["enable", UNITS.service, UNITS.timer], report);
+    const started = [
+      ...(flags.listen === undefined ? [] : [UNITS.socket]),
+      UNITS.service,
+      UNITS.timer,
+    ];
+    await systemctl(["enable", ...started], report);
     terminal.note("Starting: the service is ready when its model has answered");
-    await systemctl(["restart", UNITS.service, UNITS.timer], report);
+    // A socket cannot be restarted while its service runs.
+    if (flags.listen !== undefined) await systemctl(["stop", UNITS.service], report);
+    await systemctl(["restart", ...started], report);
     terminal.print(
       `Add rows to learn from in ${settings.data}; graft service status reports what happens`,
     );
@@ -145,6 +165,8 @@ function checkedConfig(flags: InstallFlags): string | undefined {
     );
   }
   fileMode(flags.socketMode);
+  if (flags.listen !== undefined) httpAddress(flags.listen, flags.apiKeyFile !== undefined);
+  if (flags.apiKeyFile !== undefined) readKeys(flags.apiKeyFile);
   if (flags.data !== undefined) checkVisible(flags.data, "--data");
   if (flags.exec !== undefined) checkVisible(flags.exec[0], "--exec");
   findModelFile(flags.model);
@@ -171,6 +193,8 @@ function settingsOf(flags: InstallFlags, config: string | undefined): UnitSettin
     cpuQuota: flags.cpuQuota,
     trainCpuQuota: flags.trainCpuQuota,
     socketMode: flags.socketMode,
+    listen: flags.listen,
+    apiKeyFile: flags.apiKeyFile && resolve(flags.apiKeyFile),
     devices,
     deviceGroups: devices.length === 0 ? [] : knownGroups(GPU_GROUPS),
     environment: ortLib === undefined ? {} : { GRAFT_ORT_LIB: ortLib },

@@ -51,7 +51,7 @@ export function classify(parts: ServerParts): Handler {
 async function encodeAll<T extends ReadText>(
   context: Context,
   { admission, metrics, stop }: ServerParts,
-  { model }: ServedModel,
+  { model, hold }: ServedModel,
   { input, truncate }: {
     readonly input: string | readonly string[];
     readonly truncate?: boolean | null;
@@ -60,6 +60,7 @@ async function encodeAll<T extends ReadText>(
 ) {
   const texts = typeof input === "string" ? [input] : input;
   using _ = admission.enter();
+  using _held = hold?.();
   const failed = new AbortController();
   const signal = AbortSignal.any([stop, context.req.raw.signal, failed.signal]);
   const found = await Promise.all(texts.map((text) => encode(text, signal))).catch((error) => {

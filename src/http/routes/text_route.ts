@@ -91,6 +91,7 @@ export async function answerText(
   }
   using resources = new DisposableStack();
   resources.use(admission.enter());
+  resources.use(served.hold?.());
   if (!sampling.stream) {
     const answers = await generateAnswers(
       served.model,

@@ -1,0 +1,129 @@
+/** The daemon's HTTP side: OpenAI's API over the model in use, which changes between two requests. */
+import { Admission } from "../http/admission.ts";
+import { createApp } from "../http/app.ts";
+import type { Hosts, Keys } from "../http/guard.ts";
+import { listen, type Listening, type ListenOptions } from "../http/listen.ts";
+import { Metrics } from "../http/metrics.ts";
+import type { ServedModel } from "../http/served_model.ts";
+import type { Log } from "../system/journal_log.ts";
+import type { InferenceModel } from "../tasks/inference_model.ts";
+
+export interface HttpFrontOptions {
+  readonly listen: ListenOptions;
+  readonly keys: Keys;
+  readonly hosts: Hosts;
+  /** Most tokens of an answer that a request states none for. */
+  readonly maxTokens: number;
+  /** Answers at the same time, and requests in work and waiting. */
+  readonly parallel: number;
+  readonly mostRequests: number;
+  readonly log: Log;
+}
+
+/** A model, and the requests that use it. */
+interface Used {
+  readonly served: ServedModel;
+  count: number;
+  readonly unused: PromiseWithResolvers<void>;
+}
+
+/** Time between the moment when answers are cut and the limit, as a share of the limit. */
+const CUT_AT = 0.8;
+
+export class HttpFront {
+  readonly #admission: Admission;
+  readonly #stop = new AbortController();
+  readonly #listen: () => Promise<Listening>;
+  /** Whether the socket is somebody else's, so that connections wait there while nobody accepts them. */
+  readonly #isHanded: boolean;
+  #listening: Promise<Listening> | undefined;
+  #used: Used | undefined;
+
+  private constructor(options: HttpFrontOptions) {
+    const { keys, hosts, maxTokens, parallel, log } = options;
+    const admission = this.#admission = new Admission(options.mostRequests);
+    const app = createApp({
+      models: { list: () => this.#used === undefined ? [] : [this.#used.served] },
+      admission,
+      metrics: new Metrics(() => admission.inWork, () => Deno.memoryUsage().rss),
+      maxTokens,
+      parallel,
+      stop: this.#stop.signal,
+      keys,
+      hosts,
+      onFailure: (error, id) => log("error", `${id}: ${error}`),
+    });
+    this.#isHanded = options.listen.fd !== undefined;
+    this.#listen = () => listen(app.fetch, options.listen);
+  }
+
+  /**
+   * Listens; requests get 503 until there is a model. On a socket that was handed over they wait instead.
+   *
+   * @throws {StorageError} if the address cannot be used
+   */
+  static async open(options: HttpFrontOptions): Promise<HttpFront> {
+    const front = new HttpFront(options);
+    if (!front.#isHanded) await (front.#listening = front.#listen());
+    return front;
+  }
+
+  /** The port, once it listens. */
+  async port(): Promise<number> {
+    return (await this.#listening)!.port;
+  }
+
+  /**
+   * Answers with another model from the next request on.
+   *
+   * @param id its name for requests
+   * @returns resolves when no request uses the model before any more
+   */
+  use(id: string, model: InferenceModel): Promise<void> {
+    const before = this.#used;
+    const used: Used = {
+      served: {
+        id,
+        created: Math.floor(Date.now() / 1000),
+        model,
+        hold: () => {
+          used.count++;
+          return { [Symbol.dispose]: () => this.#leave(used) };
+        },
+      },
+      count: 0,
+      unused: Promise.withResolvers<void>(),
+    };
+    this.#used = used;
+    this.#listening ??= this.#listen();
+    if (before === undefined) return Promise.resolve();
+    if (before.count === 0) before.unused.resolve();
+    return before.unused.promise;
+  }
+
+  /**
+   * Refuses new requests, and ends when those in work are answered, or after `boundMs`.
+   *
+   * @returns whether all were answered
+   */
+  async drain(boundMs: number): Promise<boolean> {
+    const listening = await this.#listening;
+    if (this.#isHanded) listening?.close();
+    const cut = setTimeout(() => this.#stop.abort(), boundMs * CUT_AT);
+    let timer: ReturnType<typeof setTimeout> | undefined;
+    const bound = new Promise<false>((resolve) =>
+      timer = setTimeout(() => resolve(false), boundMs)
+    );
+    const inTime = await Promise.race([this.#admission.end().then(() => true), bound]);
+    clearTimeout(cut);
+    clearTimeout(timer);
+    if (!this.#isHanded) listening?.close();
+    listening?.destroy();
+    return inTime;
+  }
+
+  #leave(used: Used): void {
+    used.count--;
+    if (used.count === 0 && this.#used !== used) used.unused.resolve();
+  }
+}

@@ -1,0 +1,141 @@
+import { assert, assertEquals } from "@std/assert";
+import { join } from "@std/path";
+import { Hosts, Keys } from "../../src/http/guard.ts";
+import { openAnswerer } from "../../src/service/answerer.ts";
+import { serve } from "../../src/service/daemon.ts";
+import { HttpFront } from "../../src/service/http_front.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { openLog } from "../../src/system/journal_log.ts";
+import { ServiceManager } from "../../src/system/notify.ts";
+import { modelDir } from "../helpers/fixture_models.ts";
+import { postJson } from "../helpers/http_server.ts";
+import { askOnce } from "../helpers/line_clients.ts";
+import { until } from "../helpers/systemd.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
+
+const MODELS: Readonly<Record<string, string>> = {
+  "0001": modelDir("tiny-llama-genai-fp32"),
+  "0002": modelDir("tiny-llama-genai-int4"),
+};
+
+/** A service that answers on a socket and over HTTP, with whatever model `inUse` names. */
+async function withService(
+  body: (service: {
+    readonly url: string;
+    readonly socket: string;
+    use(name: string): void;
+    stop(): void;
+    readonly ended: Promise<boolean>;
+  }) => Promise<void>,
+): Promise<void> {
+  await inTempDir(async (folder) => {
+    const socket = join(folder, "socket");
+    using runner = createOrtRunner({ threads: 1 });
+    let inUse = "0001";
+    const stop = new AbortController();
+    const log = openLog(() => {}, () => undefined);
+    const http = await HttpFront.open({
+      listen: { host: "127.0.0.1", port: 0 },
+      keys: new Keys([]),
+      hosts: new Hosts(),
+      maxTokens: 16,
+      parallel: 4,
+      mostRequests: 64,
+      log,
+    });
+    const ended = serve({
+      socket: { path: socket, mode: 0o600 },
+      http,
+      maxTokens: 8,
+      drainMs: 5000,
+      lookMs: 20,
+      manager: ServiceManager.fromEnvironment(() => undefined),
+      log,
+      inUse: () => ({ name: inUse }),
+      earlier: () => [],
+      open: ({ name }) => openAnswerer(runner, MODELS[name!], 4),
+      signal: stop.signal,
+    });
+    const url = `http://127.0.0.1:${await http.port()}`;
+    await until("it is ready", async () => (await status(`${url}/health`)) === 200 || undefined);
+    try {
+      await body({ url, socket, ended, use: (name) => inUse = name, stop: () => stop.abort() });
+    } finally {
+      stop.abort();
+      await ended;
+    }
+  });
+}
+
+async function status(url: string): Promise<number> {
+  const response = await fetch(url);
+  await response.body?.cancel();
+  return response.status;
+}
+
+const complete = async (url: string, more: object = {}) => {
+  const body = { prompt: "turn on the light", max_tokens: 12, temperature: 0, ...more };
+  const { status, json } = await postJson(`${url}/v1/completions`, body);
+  assertEquals(status, 200, JSON.stringify(json));
+  const { model, choices } = json as { model: string; choices: { text: string }[] };
+  return { model, text: choices[0].text };
+};
+
+Deno.test("serve() answers on the socket and over HTTP with one model", async () => {
+  await withService(async ({ url, socket }) => {
+    const [line, { model, text }] = await Promise.all([
+      askOnce(socket, "turn on the light").then((answer) => answer as unknown as string),
+      complete(url),
+    ]);
+    assert(JSON.stringify(line).includes("0001"));
+    assertEquals(model, "0001");
+    assertEquals((await complete(url)).text, text);
+  });
+});
+
+Deno.test("serve() changes the model under requests over HTTP: none fails, each finishes as it began", async () => {
+  await withService(async ({ url, use }) => {
+    const expected = new Map<string, string>();
+    for (const name of ["0001", "0002"]) {
+      use(name);
+      const answer = await until("it answers", async () => {
+        const found = await complete(url);
+        return found.model === name ? found : undefined;
+      });
+      expected.set(name, answer.text);
+    }
+    assertEquals(new Set(expected.values()).size, 2);
+    let going = true;
+    const seen = new Set<string>();
+    const clients = Array.from({ length: 4 }, async () => {
+      while (going) {
+        const { model, text } = await complete(url);
+        assertEquals(text, expected.get(model));
+        seen.add(model);
+      }
+    });
+    for (let swap = 0; swap < 6; swap++) {
+      const name = swap % 2 === 0 ? "0001" : "0002";
+      use(name);
+      await until("it has changed", async () => (await complete(url)).model === name || undefined);
+    }
+    going = false;
+    await Promise.all(clients);
+    assertEquals(seen.size, 2);
+  });
+});
+
+Deno.test("serve() finishes requests over HTTP when it is stopped, and refuses later ones", async () => {
+  await withService(async ({ url, stop, ended }) => {
+    const asked = fetch(`${url}/v1/completions`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify({ prompt: "turn on", max_tokens: 200, temperature: 0, stream: true }),
+    });
+    const response = await asked;
+    stop();
+    assert((await response.text()).endsWith("data: [DONE]\n\n"));
+    assertEquals(await ended, true);
+    assertEquals(await status(`${url}/health`).catch(() => 0), 0);
+  });
+});
