@@ -1,9 +1,10 @@
-/** An HTTP server with limits for slow, silent and many clients, over `node:http`. */
+/**
+ * An HTTP server with limits for slow, silent and many clients, over `node:http`: `Deno.serve` has no
+ * time-out for headers, and dies when descriptors run out.
+ */
 import { createServer, type Server } from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import { StorageError } from "../errors.ts";
-
-/** Why not `Deno.serve`: it has no time-out for headers, and dies when descriptors run out. */
 
 export interface ListenOptions {
   readonly host: string;
@@ -43,7 +44,7 @@ export async function listen(
   fetch: (request: Request) => Response | Promise<Response>,
   options: ListenOptions,
 ): Promise<Listening> {
-  const { host, port } = options;
+  const { port } = options;
   const requestMs = options.requestMs ?? REQUEST_MS;
   const server = createServer({
     maxHeaderSize: MOST_HEADER_BYTES,

@@ -1,6 +1,7 @@
 /** The daemon's HTTP side: OpenAI's API over the model in use, which changes between two requests. */
 import { Admission } from "../http/admission.ts";
 import { createApp } from "../http/app.ts";
+import { drainRequests } from "../http/drain.ts";
 import type { Hosts, Keys } from "../http/guard.ts";
 import { listen, type Listening, type ListenOptions } from "../http/listen.ts";
 import { Metrics } from "../http/metrics.ts";
@@ -26,9 +27,6 @@ interface Used {
   count: number;
   readonly unused: PromiseWithResolvers<void>;
 }
-
-/** Time between the moment when answers are cut and the limit, as a share of the limit. */
-const CUT_AT = 0.8;
 
 export class HttpFront {
   readonly #admission: Admission;
@@ -109,14 +107,7 @@ export class HttpFront {
   async drain(boundMs: number): Promise<boolean> {
     const listening = await this.#listening;
     if (this.#isHanded) listening?.close();
-    const cut = setTimeout(() => this.#stop.abort(), boundMs * CUT_AT);
-    let timer: ReturnType<typeof setTimeout> | undefined;
-    const bound = new Promise<false>((resolve) =>
-      timer = setTimeout(() => resolve(false), boundMs)
-    );
-    const inTime = await Promise.race([this.#admission.end().then(() => true), bound]);
-    clearTimeout(cut);
-    clearTimeout(timer);
+    const inTime = await drainRequests(this.#admission, this.#stop, boundMs);
     if (!this.#isHanded) listening?.close();
     listening?.destroy();
     return inTime;

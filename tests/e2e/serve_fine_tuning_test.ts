@@ -1,11 +1,10 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import OpenAI, { toFile } from "openai";
-import { startGraft } from "../helpers/graft.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
+import { serving } from "../helpers/serving.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 const NAME = "tiny-llama-genai-fp32";
-const ADDRESS = /http:\/\/127\.0\.0\.1:\d+/;
 
 const ROWS = Array.from({ length: 12 }, (_, i) =>
   JSON.stringify({
@@ -16,22 +15,11 @@ const ROWS = Array.from({ length: 12 }, (_, i) =>
   })).join("\n");
 
 /** `graft serve` that trains in a folder, with the client of OpenAI. */
-async function serving(folder: string, ...args: string[]) {
-  const child = startGraft(
-    ...["serve", modelDir(NAME), "--port", "0", "-t", "1", "--jobs-dir", folder, ...args],
-  );
-  const stderr = new Response(child.stderr).text();
-  let stdout = "";
-  for await (const piece of child.stdout.pipeThrough(new TextDecoderStream())) {
-    stdout += piece;
-    if (ADDRESS.test(stdout)) break;
-  }
-  const [url] = ADDRESS.exec(stdout) ?? [];
-  if (url === undefined) throw new Error(`It does not answer: ${await stderr}`);
-  const client = new OpenAI({ baseURL: `${url}/v1`, apiKey: "none", maxRetries: 0 });
+async function trainingIn(folder: string, ...args: string[]) {
+  const { child, stderr, url } = await serving(modelDir(NAME), "--jobs-dir", folder, ...args);
   return {
     url,
-    client,
+    client: new OpenAI({ baseURL: `${url}/v1`, apiKey: "none", maxRetries: 0 }),
     async [Symbol.asyncDispose]() {
       child.kill("SIGTERM");
       const { code } = await child.status;
@@ -67,7 +55,7 @@ Deno.test("openai's client: a file is uploaded, trained on, and the model that c
   await inTempDir(async (folder) => {
     let model: string;
     {
-      await using server = await serving(folder);
+      await using server = await trainingIn(folder);
       const { client } = server;
       const file = await upload(client, ROWS);
       assertEquals([file.filename, file.bytes], ["rows.jsonl", ROWS.length]);
@@ -98,7 +86,7 @@ Deno.test("openai's client: a file is uploaded, trained on, and the model that c
       await assertRejects(() => client.files.retrieve(file.id), OpenAI.NotFoundError);
     }
     // It is still there after a restart.
-    await using server = await serving(folder);
+    await using server = await trainingIn(folder);
     const { client } = server;
     const listed = (await client.models.list()).data.map(({ id }) => id);
     assertEquals(listed, [NAME, model]);
@@ -118,7 +106,7 @@ Deno.test("graft serve: a job is paused, survives a restart, is resumed, and ano
     let id: string;
     const long = { n_epochs: 400 };
     {
-      await using server = await serving(folder);
+      await using server = await trainingIn(folder);
       const { client } = server;
       const file = await upload(client, ROWS);
       const job = await client.fineTuning.jobs.create({
@@ -141,7 +129,7 @@ Deno.test("graft serve: a job is paused, survives a restart, is resumed, and ano
       assertEquals((await client.fineTuning.jobs.resume(id)).status, "queued");
       await until(client, id, ({ status }) => status === "running");
     }
-    await using server = await serving(folder);
+    await using server = await trainingIn(folder);
     const { client } = server;
     await until(client, id, ({ status }) => status === "running");
     const before = await steps(client, id);
@@ -152,7 +140,7 @@ Deno.test("graft serve: a job is paused, survives a restart, is resumed, and ano
 
 Deno.test("graft serve: a job that cannot train fails with its reason, and uploads are checked", async () => {
   await inTempDir(async (folder) => {
-    await using server = await serving(folder, "--max-upload", "1");
+    await using server = await trainingIn(folder, "--max-upload", "1");
     const { client, url } = server;
     const bad = await upload(client, '{"nothing": 1}\n');
     const job = await client.fineTuning.jobs.create({ model: NAME, training_file: bad.id });

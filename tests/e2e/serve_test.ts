@@ -1,24 +1,10 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { graft, graftWith, startGraft } from "../helpers/graft.ts";
+import { graft, graftWith } from "../helpers/graft.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
+import { serving } from "../helpers/serving.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 const LLAMA = modelDir("tiny-llama-genai-fp32");
-const ADDRESS = /http:\/\/127\.0\.0\.1:\d+/;
-
-/** `graft serve` in a process of its own, once it answers. */
-async function serving(...args: string[]) {
-  const child = startGraft("serve", ...args, "--port", "0", "-t", "1");
-  const stderr = new Response(child.stderr).text();
-  let stdout = "";
-  for await (const piece of child.stdout.pipeThrough(new TextDecoderStream())) {
-    stdout += piece;
-    if (ADDRESS.test(stdout)) break;
-  }
-  const [url] = ADDRESS.exec(stdout) ?? [];
-  if (url === undefined) throw new Error(`It does not answer: ${await stderr}`);
-  return { child, stdout, stderr, url };
-}
 
 function chat(url: string, body: object): Promise<Response> {
   return fetch(`${url}/v1/chat/completions`, {

@@ -5,6 +5,7 @@ import { type AccessEntry, createApp } from "../../http/app.ts";
 import { Adapters } from "../../http/adapters.ts";
 import { Admission } from "../../http/admission.ts";
 import { ApiError } from "../../http/api_error.ts";
+import { drainRequests } from "../../http/drain.ts";
 import { Hosts, Keys } from "../../http/guard.ts";
 import { listen } from "../../http/listen.ts";
 import { Metrics } from "../../http/metrics.ts";
@@ -86,7 +87,7 @@ export default command({
       terminal.print(`Answers with ${served[0].id} at http://${host}:${server.port}/v1`);
       await aborted(stop.signal);
       const jobEnded = fineTuning?.jobs.close();
-      const inTime = await drain(admission, flags.drain * 1000, stopAnswers);
+      const inTime = await drainRequests(admission, stopAnswers, flags.drain * 1000);
       await jobEnded;
       server.destroy();
       // An inference in work still reads the model.
@@ -174,23 +175,6 @@ async function load(path: string, flags: ServeFlags, terminal: Terminal): Promis
   } catch (error) {
     model[Symbol.dispose]();
     throw error;
-  }
-}
-
-/** Waits for the requests in work, ends answers shortly before the limit; returns whether all ended. */
-async function drain(
-  admission: Admission,
-  limitMs: number,
-  stopAnswers: AbortController,
-): Promise<boolean> {
-  const cut = setTimeout(() => stopAnswers.abort(), limitMs * 0.8);
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const limit = new Promise<false>((done) => timer = setTimeout(() => done(false), limitMs));
-  try {
-    return await Promise.race([admission.end().then(() => true), limit]);
-  } finally {
-    clearTimeout(cut);
-    clearTimeout(timer);
   }
 }
 
