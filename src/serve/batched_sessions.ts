@@ -99,9 +99,23 @@ export class BatchedSessions implements TokenSessions {
   async #work(): Promise<void> {
     if (this.#working) return;
     this.#working = true;
-    // Requests that come in the same turn are read together.
-    do await turn(); while (await this.#step());
-    this.#working = false;
+    try {
+      // Requests that come in the same turn are read together.
+      do await turn(); while (await this.#step());
+    } catch (error) {
+      this.#fail(this.#rows, error);
+    } finally {
+      this.#working = false;
+    }
+  }
+
+  /** Rejects the reads of rows, whose caches may be inconsistent now. */
+  #fail(rows: readonly Row[], error: unknown): void {
+    for (const row of rows) {
+      row.tokens = [];
+      row.session?.pending?.reject(error);
+      if (row.session !== undefined) row.session.pending = undefined;
+    }
   }
 
   /** Does what is to be done next: a token of all that have one, and a piece of the oldest prompt. */
@@ -220,12 +234,7 @@ export class BatchedSessions implements TokenSessions {
       for (const { row, fresh } of texts) row.tokens.push(...fresh);
       return logits;
     } catch (error) {
-      for (const { row } of texts) {
-        // The contents of the caches may be inconsistent now.
-        row.tokens = [];
-        row.session?.pending?.reject(error);
-        if (row.session !== undefined) row.session.pending = undefined;
-      }
+      this.#fail(texts.map(({ row }) => row), error);
       return undefined;
     }
   }

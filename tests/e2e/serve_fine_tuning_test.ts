@@ -16,7 +16,10 @@ const ROWS = Array.from({ length: 12 }, (_, i) =>
 
 /** `graft serve` that trains in a folder, with the client of OpenAI. */
 async function trainingIn(folder: string, ...args: string[]) {
-  const { child, stderr, url } = await serving(modelDir(NAME), "--jobs-dir", folder, ...args);
+  const { child, stderr, url } = await serving(
+    ...[modelDir(NAME), "-t", "1", "--jobs-dir", folder],
+    ...args,
+  );
   return {
     url,
     client: new OpenAI({ baseURL: `${url}/v1`, apiKey: "none", maxRetries: 0 }),

@@ -15,7 +15,7 @@ function chat(url: string, body: object): Promise<Response> {
 }
 
 Deno.test("graft serve answers as graft run does, and finishes answers in work when it is stopped", async () => {
-  const { child, url, stderr } = await serving(LLAMA, "--alias", "lamp");
+  const { child, url, stderr } = await serving(LLAMA, "-t", "1", "--alias", "lamp");
   const request = { max_tokens: 150, temperature: 0 };
   const answer = await (await chat(url, request)).json();
   const ran = await graft("run", LLAMA, "-n", "150", "--json", "-t", "1", "turn on the light");
@@ -31,7 +31,14 @@ Deno.test("graft serve answers as graft run does, and finishes answers in work w
 });
 
 Deno.test("graft serve ends answers that take longer than --drain, and is gone then", async () => {
-  const { child, url, stderr } = await serving(LLAMA, "--drain", "0.5", "--no-access-log");
+  const { child, url, stderr } = await serving(
+    LLAMA,
+    "-t",
+    "1",
+    "--drain",
+    "0.5",
+    "--no-access-log",
+  );
   const endless = Array.from({ length: 40 }, () => chat(url, { max_tokens: 200, n: 8, seed: 1 }));
   for (const request of endless) request.catch(() => {});
   await new Promise((done) => setTimeout(done, 300));

@@ -11,9 +11,9 @@ export interface Serving {
   readonly url: string;
 }
 
-/** Starts it on a free port with one thread; resolves once it answers. */
+/** Starts it on a free port; resolves once it answers. */
 export async function serving(...args: string[]): Promise<Serving> {
-  const child = startGraft("serve", ...args, "--port", "0", "-t", "1");
+  const child = startGraft("serve", "--port", "0", ...args);
   const stderr = new Response(child.stderr).text();
   let stdout = "";
   for await (const piece of child.stdout.pipeThrough(new TextDecoderStream())) {

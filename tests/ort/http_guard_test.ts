@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { OPERATIONS } from "../../src/http/operations.ts";
 import { MOST_BODY_BYTES } from "../../src/http/parse_body.ts";
 import { postJson, sendBytes, serveTiny } from "../helpers/http_server.ts";
+import { spellings } from "../helpers/serve_cases.ts";
 
 const CHAT = { messages: [{ role: "user", content: "turn on the light" }], max_tokens: 2 };
 
@@ -10,19 +11,6 @@ const statusOf = (answer: string) => Number(/^HTTP\/1\.1 (\d+)/.exec(answer)?.[1
 /** A request over a connection of its own, which the server closes after its answer. */
 const request = (method: string, path: string, headers: readonly string[], body = "") =>
   [`${method} ${path} HTTP/1.1`, ...headers, "Connection: close", "", body].join("\r\n");
-
-/** Ways to write a path that some servers take for the same one. */
-const spellings = (path: string) => [
-  path,
-  `${path}/`,
-  `/${path}`,
-  path.replace("/", "/./"),
-  `/health/..${path}`,
-  path.replace(/[a-z]/, (letter) => `%${letter.charCodeAt(0).toString(16)}`),
-  `${path}?key=secret`,
-  `${path}%00`,
-  path.toUpperCase(),
-];
 
 Deno.test("graft's API: no spelling of a path, and no wrong key, gets past the key", async () => {
   await using server = await serveTiny(undefined, { keys: ["secret", "other"] });

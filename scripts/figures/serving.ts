@@ -1,0 +1,144 @@
+/**
+ * `graft serve` on a language model: tokens a second of one request and of several at once, the first token,
+ * `/health` meanwhile, and the time from a change of an adapter to the first token with it. Prints a JSON
+ * line for each.
+ *
+ * usage: deno run -A scripts/figures/serving.ts [--model DIR] [--parallel 1,2,4,8] [--tokens 128]
+ *   [--rounds 3] [--adapter DIR --adapter DIR: two adapters of the model, to swap]
+ */
+import { parseArgs } from "@std/cli/parse-args";
+import { resolve } from "@std/path";
+import { median } from "../../src/statistics.ts";
+import { serving } from "../../tests/helpers/serving.ts";
+
+const flags = parseArgs(Deno.args, {
+  string: ["model", "parallel", "tokens", "rounds"],
+  collect: ["adapter"],
+  default: {
+    model: "../shared/models/smollm2-135m-instruct-int4",
+    parallel: "1,2,4,8",
+    tokens: "128",
+    rounds: "3",
+  },
+});
+const numbers: readonly number[] = flags.parallel.split(",").map(Number);
+const [tokens, rounds] = [Number(flags.tokens), Number(flags.rounds)];
+const adapters = (flags.adapter as string[]).map((path) => resolve(path));
+
+const folder = Deno.makeTempDirSync({ prefix: "graft-serving-" });
+adapters.forEach((path, i) => {
+  Deno.mkdirSync(`${folder}/${i}`);
+  for (const { name, isFile } of Deno.readDirSync(path)) {
+    if (isFile) Deno.copyFileSync(`${path}/${name}`, `${folder}/${i}/${name}`);
+  }
+});
+const { child, url } = await serving(
+  flags.model,
+  ...["--parallel", `${Math.max(...numbers)}`, "--no-access-log"],
+  ...(adapters.length > 0 ? ["--lora-dir", folder, "--lora-target-modules", "q_proj,v_proj"] : []),
+);
+
+/** Milliseconds to the first piece of a streamed answer, and from there to the last; its tokens. */
+async function ask(text: string, more: object = {}) {
+  const start = performance.now();
+  const response = await fetch(`${url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({
+      messages: [{ role: "user", content: text }],
+      max_tokens: tokens,
+      temperature: 0,
+      stream: true,
+      stream_options: { include_usage: true },
+      // The answer must not end by itself.
+      logit_bias: { 2: -100, 0: -100 },
+      ...more,
+    }),
+  });
+  if (!response.ok) throw new Error(await response.text());
+  let first: number | undefined;
+  let last = start;
+  let count = 0;
+  for await (const piece of response.body!.pipeThrough(new TextDecoderStream())) {
+    if (!/"content":"[^"]/.test(piece) && first === undefined) continue;
+    first ??= performance.now();
+    if (/"content":"[^"]/.test(piece)) last = performance.now();
+    count = Number(/"completion_tokens":(\d+)/.exec(piece)?.[1] ?? count);
+  }
+  return { firstMs: first! - start, restMs: last - first!, tokens: count, start, last };
+}
+
+async function healthMs(done: Promise<unknown>): Promise<number[]> {
+  let going = true;
+  done.finally(() => going = false);
+  const times: number[] = [];
+  while (going) {
+    const start = performance.now();
+    await (await fetch(`${url}/health`)).body?.cancel();
+    times.push(performance.now() - start);
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  return times.sort((a, b) => a - b);
+}
+
+const rounded = (value: number) => Number(value.toPrecision(3));
+const speeds = new Map(numbers.map((count) => [count, [] as number[]]));
+const first = new Map(numbers.map((count) => [count, [] as number[]]));
+const health = new Map(numbers.map((count) => [count, [] as number[]]));
+try {
+  await ask("Warm up.");
+  for (let round = 0; round < rounds; round++) {
+    for (const count of numbers) {
+      const work = Promise.all(
+        Array.from({ length: count }, (_, i) => ask(`Tell story number ${round * 8 + i}.`)),
+      );
+      health.get(count)!.push(...await healthMs(work));
+      const answers = await work;
+      const start = Math.min(...answers.map((answer) => answer.start + answer.firstMs));
+      const end = Math.max(...answers.map(({ last }) => last));
+      const all = answers.reduce((sum, answer) => sum + answer.tokens - 1, 0);
+      speeds.get(count)!.push(all * 1000 / (end - start));
+      first.get(count)!.push(...answers.map(({ firstMs }) => firstMs));
+    }
+  }
+  for (const count of numbers) {
+    const times = health.get(count)!.sort((a, b) => a - b);
+    console.log(JSON.stringify({
+      requests: count,
+      tokensPerSecond: Math.round(median(speeds.get(count)!)),
+      timesOne: rounded(median(speeds.get(count)!) / median(speeds.get(numbers[0])!)),
+      firstTokenMs: rounded(median(first.get(count)!)),
+      healthP50Ms: rounded(median(times)),
+      healthP99Ms: rounded(times[Math.floor(0.99 * (times.length - 1))]),
+    }));
+  }
+  if (adapters.length >= 2) {
+    const swapMs: number[] = [];
+    const answerMs: number[] = [];
+    for (let swap = 0; swap < 10; swap++) {
+      const start = performance.now();
+      const response = await fetch(`${url}/v1/load_lora_adapter`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({
+          lora_name: "swapped",
+          lora_path: `${swap % 2}`,
+          load_inplace: true,
+        }),
+      });
+      if (!response.ok) throw new Error(await response.text());
+      await response.body?.cancel();
+      swapMs.push(performance.now() - start);
+      answerMs.push((await ask("Hi", { model: "swapped", max_tokens: 2 })).firstMs);
+    }
+    console.log(JSON.stringify({
+      swapMs: rounded(median(swapMs)),
+      firstTokenMs: rounded(median(answerMs)),
+      togetherMs: rounded(median(swapMs) + median(answerMs)),
+    }));
+  }
+} finally {
+  child.kill("SIGTERM");
+  await child.status;
+  Deno.removeSync(folder, { recursive: true });
+}
