@@ -197,6 +197,10 @@ Deno.test("openai's client: refusals are its own errors, and name the parameter"
     await refused({ messages: [{ role: "user", content: "word ".repeat(2000) }] }),
     [400, null, "context_length_exceeded"],
   );
+  assertEquals(
+    await refused({ stream: true, messages: [{ role: "user", content: "word ".repeat(2000) }] }),
+    [400, null, "context_length_exceeded"],
+  );
   const embedding = await assertRejects(
     () => clientOf(server, "secret").embeddings.create({ model: LLAMA, input: "a" }),
     OpenAI.BadRequestError,

@@ -46,6 +46,9 @@ export interface TextRequest {
   readonly format: Format;
 }
 
+/** Sends a part of an answer. */
+type SendPart = (index: number, part: Part) => Promise<void>;
+
 /** Most answers to all prompts of a request. */
 const MOST_ANSWERS_IN_ALL = 64;
 
@@ -103,29 +106,42 @@ export async function answerText(
     const choices = await Promise.all(answers.map((answer, i) => format.choice(i, answer)));
     return context.json({ ...head, object: format.object, choices, usage: usage(answers) });
   }
+  const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
+  const { promise: sender, resolve: open } = Promise.withResolvers<SendPart>();
+  const left = new AbortController();
+  const work = generateAnswers(
+    served.model,
+    prompts,
+    count,
+    options(left.signal),
+    async (index, piece, scores) => {
+      firstToken();
+      begin();
+      await (await sender)(index, { piece, scores });
+    },
+  );
+  // What prevents the first token is an answer with its own status, not an event.
+  await Promise.race([begun, work]);
   const place = resources.move();
   const { promise: ended, resolve: end } = Promise.withResolvers<void>();
   context.set("ended", ended);
   const withUsage = sampling.stream_options?.include_usage === true;
   return eventStream(async (send, gone) => {
+    gone.addEventListener("abort", () => left.abort());
     const chunk = { ...head, object: format.partObject };
-    const sendPart = async (index: number, part: Part) => {
+    const sendPart: SendPart = async (index, part) => {
       const choice = await format.part(index, part);
       if (choice === undefined) return;
       await send({ ...chunk, choices: [choice], ...(withUsage ? { usage: null } : {}) });
     };
     const numbers = Array.from({ length: prompts.length * count }, (_, i) => i);
-    for (const index of numbers) await sendPart(index, { begins: true });
-    const answers = await generateAnswers(
-      served.model,
-      prompts,
-      count,
-      options(gone),
-      async (index, piece, scores) => {
-        firstToken();
-        await sendPart(index, { piece, scores });
-      },
-    );
+    try {
+      for (const index of numbers) await sendPart(index, { begins: true });
+    } finally {
+      // Whoever waits to send goes on, and fails where the client has left.
+      open(sendPart);
+    }
+    const answers = await work;
     for (const index of numbers) await sendPart(index, { ends: answers[index].finishReason });
     const counted = usage(answers);
     if (withUsage) await send({ ...chunk, choices: [], usage: counted });
