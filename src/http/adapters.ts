@@ -62,6 +62,7 @@ export class Adapters {
   readonly #mixes = new Map<string, AdapterMatrices>();
   /** What requests for the base get, where they do not say. */
   #usual: readonly AdapterScale[] = [];
+  #baseProbed: Promise<number> | undefined;
   #generation = 0;
   #lastId = -1;
   /** One change at a time. */
@@ -260,14 +261,19 @@ export class Adapters {
 
   /** @throws {ApiError} for an adapter whose answers are not numbers, or the base's own */
   async #probe(matrices: AdapterMatrices): Promise<void> {
-    const scores = async (adapter?: AdapterMatrices) => {
-      const options = { maxTokens: 1, topLogprobs: 1, adapter };
-      const { scores } = await this.#model.complete(PROBE, options);
-      return scores?.[0]?.logprob ?? 0;
-    };
-    const [adapted, base] = await Promise.all([scores(matrices), scores()]);
+    const [adapted, base] = await Promise.all([
+      this.#probed(matrices),
+      this.#baseProbed ??= this.#probed(),
+    ]);
     if (!Number.isFinite(adapted)) throw invalid("its answers are not numbers");
     if (adapted === base) throw invalid("it does not change what the base answers");
+  }
+
+  /** The log-probability of what the probe is answered with. */
+  async #probed(adapter?: AdapterMatrices): Promise<number> {
+    const options = { maxTokens: 1, topLogprobs: 0, adapter };
+    const { scores } = await this.#model.complete(PROBE, options);
+    return scores?.[0]?.logprob ?? 0;
   }
 
   #inTurn<T>(change: () => Promise<T>): Promise<T> {

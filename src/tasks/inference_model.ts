@@ -6,7 +6,7 @@ import type { Message as ChatMessage } from "../data/mod.ts";
 import { ParameterError, UsageError } from "../errors.ts";
 import { checkBase } from "../lora/apply.ts";
 import { DEFAULT_LORA } from "../lora/config.ts";
-import { findModules } from "../lora/modules.ts";
+import { findModules, type LinearModule } from "../lora/modules.ts";
 import {
   injectSwitched,
   mixedAdapter,
@@ -144,6 +144,7 @@ export class InferenceModel implements Disposable {
   readonly #config: InferenceConfig;
   /** Products whose adapters are inputs, if there are any. */
   #products: readonly SwitchedProduct[] | undefined;
+  #linears: readonly LinearModule[] | undefined;
   #grammars: GuardedGrammars | undefined;
   #generator: Promise<TextGenerator> | undefined;
   readonly #encoders = new Map<EncoderMethod, Promise<Gathered<string, Encoded>>>();
@@ -291,8 +292,7 @@ export class InferenceModel implements Disposable {
     }
     const { adapter } = loadAdapter(path);
     checkBase(adapter, this.#opened.model, path);
-    const modules = findModules(this.#opened.model);
-    const matrices = switchedAdapter(modules, this.#products, adapter, path);
+    const matrices = switchedAdapter(this.#modules(), this.#products, adapter, path);
     return {
       matrices,
       rank: Math.max(...Array.from(adapter.lora.values(), ({ a }) => a.dims[0])),
@@ -376,12 +376,17 @@ export class InferenceModel implements Disposable {
     return new TextGenerator(sessions, text, { endIds, contextSize: this.contextSize });
   }
 
+  /** The base's linear layers, found once. */
+  #modules(): readonly LinearModule[] {
+    return this.#linears ??= findModules(this.#opened.model);
+  }
+
   /** The model with adapters as inputs, if they are to be switched. */
   #switchedModel(): SwitchedModel | undefined {
     const { loraTargetModules: targetModules } = this.#config;
     if (targetModules.length === 0) return undefined;
     const { model } = this.#opened;
-    const sites = resolveTargets(findModules(model), { ...DEFAULT_LORA, targetModules });
+    const sites = resolveTargets(this.#modules(), { ...DEFAULT_LORA, targetModules });
     return injectSwitched(model, sites.map(({ module }) => module));
   }
 
