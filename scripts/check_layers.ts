@@ -110,6 +110,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
     "src/model",
     "src/serve",
     "src/tasks",
+    "src/jobs",
     "src/http",
   ],
   "src/cli": undefined,

@@ -121,7 +121,7 @@ export class Adapters {
       if (loaded.rank > this.#options.maxRank) {
         throw new ApiError(
           400,
-          `${name} has rank ${loaded.rank}; --max-lora-rank allows ${this.#options.maxRank}`,
+          `${name} has rank ${loaded.rank}: this server takes at most ${this.#options.maxRank}`,
           { param: "lora_path", code: "lora_rank_limit_exceeded" },
         );
       }
@@ -206,17 +206,21 @@ export class Adapters {
     if (folder === undefined) {
       throw new ApiError(
         403,
-        "Adapters cannot be loaded by requests: --lora-dir names the folder",
+        "This server loads no adapters by request",
         {
           code: "lora_loading_disabled",
         },
       );
     }
     const outside = () =>
-      new ApiError(400, `${JSON.stringify(path)} is no folder inside of --lora-dir`, {
-        param: "lora_path",
-        code: "invalid_lora_adapter",
-      });
+      new ApiError(
+        400,
+        `${JSON.stringify(path)} is no folder inside of the server's folder of adapters`,
+        {
+          param: "lora_path",
+          code: "invalid_lora_adapter",
+        },
+      );
     try {
       const root = Deno.realPathSync(folder);
       const real = Deno.realPathSync(path.startsWith("/") ? path : join(root, path));

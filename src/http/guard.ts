@@ -62,7 +62,7 @@ export class Hosts {
     const [, v6, name] = host;
     if (v6 !== undefined ? isIP(v6) === 6 : isIP(name) === 4) return;
     if (v6 === undefined && this.#names.has(name.toLowerCase().replace(/\.$/, ""))) return;
-    throw new ApiError(403, `The host ${v6 ?? name} is not this server's: --allowed-hosts adds it`);
+    throw new ApiError(403, `The host ${v6 ?? name} is not one of this server's`);
   }
 }
 

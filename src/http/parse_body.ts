@@ -44,10 +44,16 @@ export async function bodyBytes(
   if (Number(req.header("content-length")) > most) throw tooLong();
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  for await (const chunk of req.raw.body ?? []) {
-    bytes += chunk.length;
-    if (bytes > most) throw tooLong();
-    chunks.push(chunk);
+  try {
+    for await (const chunk of req.raw.body ?? []) {
+      bytes += chunk.length;
+      if (bytes > most) throw tooLong();
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    if (error instanceof ApiError) throw error;
+    // Its client has left, or was too slow; nobody may read this.
+    throw new ApiError(400, "The body ended before it was complete");
   }
   return concat(chunks);
 }

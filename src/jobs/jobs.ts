@@ -4,7 +4,7 @@
  */
 import { join, resolve } from "@std/path";
 import { exists, makeDirectory, removeDirectory, replaceFile } from "../system/durable_files.ts";
-import { endOrphans } from "../system/end_orphans.ts";
+import { endOrphans } from "./end_orphans.ts";
 import type { FileStore, StoredFile } from "./file_store.ts";
 import { isId, type JobParameters, type JobRecord, newId, parseJob } from "./job_record.ts";
 import { MetricsTail } from "./metrics_tail.ts";

@@ -5,7 +5,7 @@ import { EXIT } from "../errors.ts";
 import type { ColumnNames } from "../data/rows.ts";
 import { exists, removeDirectory, replaceFile } from "../system/durable_files.ts";
 import type { Log } from "../system/journal_log.ts";
-import { endOrphans } from "../system/end_orphans.ts";
+import { endOrphans } from "../jobs/end_orphans.ts";
 import { writeKernelFile } from "../system/kernel_files.ts";
 import { startSelf } from "../system/own_process.ts";
 import type { CycleData, JobSteps, StepEnd } from "./job.ts";

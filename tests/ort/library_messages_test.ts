@@ -7,7 +7,7 @@ import { loadVerbs } from "../../src/cli/verb_tree.ts";
 const SOURCE = new URL("../../src/", import.meta.url).pathname;
 
 /** Layers that speak to users of the command line, or start it. */
-const COMMAND_LINE = ["cli", "doctor", "service"];
+const COMMAND_LINE = ["cli", "doctor", "service", "jobs"];
 
 Deno.test("messages of the library name parameters by a function, and flags only in whole commands", async () => {
   const verbs = await loadVerbs();

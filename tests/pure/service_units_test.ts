@@ -26,7 +26,8 @@ const SETTINGS: UnitSettings = {
 
 Deno.test("unitFiles() puts the settings into the units", () => {
   const files = unitFiles(SETTINGS);
-  assertEquals([...files.keys()], Object.values(UNITS));
+  const { socket, ...usual } = UNITS;
+  assertEquals([...files.keys()], Object.values(usual));
   const service = files.get(UNITS.service)!;
   assertStringIncludes(
     service,
@@ -50,6 +51,12 @@ Deno.test("unitFiles() puts the settings into the units", () => {
     assertStringIncludes(train, `\n${line}\n`);
   }
   assertStringIncludes(files.get(UNITS.timer)!, "\nOnCalendar=Sat 03:00\n");
+  const listening = unitFiles({ ...SETTINGS, listen: "127.0.0.1:8080", apiKeyFile: "/etc/graft-keys" });
+  assertStringIncludes(listening.get(socket)!, "\nListenStream=127.0.0.1:8080\n");
+  const reached = listening.get(UNITS.service)!;
+  assertStringIncludes(reached, " --listen 127.0.0.1:8080 --api-key-file /run/credentials/");
+  assertStringIncludes(reached, "\nLoadCredential=api-keys:/etc/graft-keys\n");
+  assertStringIncludes(reached, "\nPrivateNetwork=yes\n");
 });
 
 Deno.test("unitFiles() lets a unit at the GPU's nodes and no other device", () => {

@@ -12,7 +12,7 @@ function adaptersOf({ models }: ServerParts): Adapters {
   if (adapters !== undefined) return adapters;
   throw new ApiError(
     400,
-    "The server takes no adapters: --lora-modules or --lora-dir enable them",
+    "This server takes no adapters",
     {
       code: "lora_loading_disabled",
     },

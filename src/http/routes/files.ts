@@ -8,7 +8,7 @@ import type { Handler, ServerParts } from "../server_parts.ts";
 /** @throws {ApiError} 400 if the server keeps no files */
 function filesOf({ fineTuning }: ServerParts): FileStore {
   if (fineTuning !== undefined) return fineTuning.files;
-  throw new ApiError(400, "The server trains no models: --jobs-dir enables it", {
+  throw new ApiError(400, "This server trains no models", {
     code: "fine_tuning_disabled",
   });
 }

@@ -17,7 +17,7 @@ const LISTED = 20;
 /** @throws {ApiError} 400 if the server trains nothing */
 function fineTuningOf({ fineTuning }: ServerParts): FineTuning {
   if (fineTuning !== undefined) return fineTuning;
-  throw new ApiError(400, "The server trains no models: --jobs-dir enables it", {
+  throw new ApiError(400, "This server trains no models", {
     code: "fine_tuning_disabled",
   });
 }

@@ -160,7 +160,7 @@ function adapterOf(
   { lora }: Sampling,
 ): AdapterMatrices | undefined {
   if (lora && adapters === undefined) {
-    throw new ApiError(400, "The server takes no adapters", { param: "lora" });
+    throw new ApiError(400, "This server takes no adapters", { param: "lora" });
   }
   return lora ? adapters!.mix(lora) : adapter?.matrices ?? adapters?.mix();
 }

@@ -1,6 +1,6 @@
 /** Ends children of a killed parent that still write into a folder. */
 import { resolve } from "@std/path";
-import { listKernelFolder, readKernelFile } from "./kernel_files.ts";
+import { listKernelFolder, readKernelFile } from "../system/kernel_files.ts";
 
 /** Verbs of children that write, and the flags of their target; children that only read are not ended. */
 const WRITING = [["train", "--adapter-path"], ["merge", "--save-path"]] as const;
