@@ -46,6 +46,9 @@ const PERMISSIONS = ["read", "write", "env", "sys", "ffi", "net", "run"];
  */
 const V8_FLAGS = "--max-semi-space-size=4,--heap-growing-percent=25,--expose-gc";
 
+/** The compiler walks modules recursively: one that holds WebAssembly needs more than a thread's 2 MB. */
+const MORE_STACK = { RUST_MIN_STACK: String(64 * 2 ** 20) };
+
 interface Options {
   readonly targets: readonly Target[];
   readonly library: boolean;
@@ -106,7 +109,10 @@ async function compile(target: Target, options: Options): Promise<void> {
       `--v8-flags=${V8_FLAGS}`,
       ...staged.included.flatMap((included) => ["--include", included]),
       ...["--target", TRIPLE[target], "--output", path, "src/cli/main.ts"],
-    ], { cwd: work, env: denort === undefined ? {} : { DENORT_BIN: denort } });
+    ], {
+      cwd: work,
+      env: { ...MORE_STACK, ...(denort === undefined ? {} : { DENORT_BIN: denort }) },
+    });
     const compiled = await Deno.readFile(path);
     const program = insertFiles(compiled, staged.large, staged.notes.appended);
     await Deno.writeFile(path, program, { mode: 0o755 });

@@ -23,6 +23,9 @@ async function library(): Promise<typeof XGrammar> {
   return names.xgrammar as typeof XGrammar;
 }
 
+/** Indentation that stands for none, and no line ends. */
+const ONE_LINE = -1;
+
 /** Compiled schemas that are kept for the next request with the same one. */
 const MOST_COMPILED = 8;
 
@@ -71,7 +74,7 @@ export class Grammars {
     let compiled = this.#compiled.get(schema);
     this.#compiled.delete(schema);
     try {
-      compiled ??= await this.#compiler.compileJSONSchema(schema, false);
+      compiled ??= await this.#compiler.compileJSONSchema(schema, false, ONE_LINE);
     } catch (error) {
       throw new BadInputError(`The JSON schema cannot be used: ${messageOf(error)}`);
     }

@@ -26,6 +26,16 @@ const LOOK_MS = 1000;
 const MOST_HEADER_BYTES = 16 * 1024;
 const MOST_CONNECTIONS = 1024;
 
+/** First release of Deno that was seen to listen on a socket by its descriptor. */
+const TAKES_SOCKETS_SINCE = [2, 9] as const;
+
+/** Whether this runtime can listen on a socket that it is handed; older ones ignore it silently. */
+export function takesSockets(version: string = Deno.version.deno): boolean {
+  const [major, minor] = version.split(".").map(Number);
+  const [sinceMajor, sinceMinor] = TAKES_SOCKETS_SINCE;
+  return major > sinceMajor || (major === sinceMajor && minor >= sinceMinor);
+}
+
 /** A server that listens. */
 export interface Listening {
   /** The port, also where any free one was asked for. */
@@ -44,7 +54,7 @@ export async function listen(
   fetch: (request: Request) => Response | Promise<Response>,
   options: ListenOptions,
 ): Promise<Listening> {
-  const { port } = options;
+  const { host, port } = options;
   const requestMs = options.requestMs ?? REQUEST_MS;
   const server = createServer({
     maxHeaderSize: MOST_HEADER_BYTES,
@@ -56,6 +66,12 @@ export async function listen(
   server.maxConnections = options.maxConnections ?? MOST_CONNECTIONS;
   await listening(server, options);
   const address = server.address();
+  if (options.fd !== undefined && typeof address === "object" && address?.port !== port) {
+    server.close();
+    throw new StorageError(
+      `This runtime cannot listen on a socket that it is handed: ${host} ${port}`,
+    );
+  }
   return {
     port: typeof address === "object" && address !== null ? address.port : port,
     close: () =>

@@ -3,6 +3,7 @@
  * are read in pieces between the runs, and every run reads the next token of all sessions that have one.
  * A row that is free keeps what it has read: a request that begins alike goes on from there.
  */
+import { setImmediate } from "node:timers";
 import type { AdapterMatrices } from "./adapter_inputs.ts";
 import type { RowReader } from "./batch_reader.ts";
 import type { TokenSession, TokenSessions } from "./token_sessions.ts";

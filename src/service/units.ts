@@ -28,6 +28,8 @@ export interface UnitSettings {
   readonly socketMode: string;
   /** Address of the HTTP side, `127.0.0.1:8080`; none without one. */
   readonly listen?: string;
+  /** Whether systemd listens and hands the socket over; otherwise the service has a network. */
+  readonly handsSocket?: boolean;
   /** File of its keys, which only root need be able to read. */
   readonly apiKeyFile?: string;
   /** Device nodes of a GPU, and groups that may use them; none without one. */
@@ -62,9 +64,9 @@ const KEYS_IN_UNIT = `/run/credentials/graft.service/${KEYS}`;
 export function unitFiles(settings: UnitSettings): ReadonlyMap<string, string> {
   return new Map([
     [UNITS.service, serviceUnit(settings)],
-    ...(settings.listen === undefined
-      ? []
-      : [[UNITS.socket, socketUnit(settings.listen)] as const]),
+    ...(settings.listen !== undefined && settings.handsSocket === true
+      ? [[UNITS.socket, socketUnit(settings.listen)] as const]
+      : []),
     [UNITS.train, trainUnit(settings)],
     [UNITS.timer, timerUnit(settings)],
   ]);
@@ -133,6 +135,7 @@ function serviceUnit(settings: UnitSettings): string {
       ["RuntimeDirectory", FOLDER],
       ["RuntimeDirectoryMode", "0755"],
       ...common(settings),
+      ...network(settings),
     ],
     Install: [["WantedBy", "multi-user.target"]],
   });
@@ -187,6 +190,7 @@ function trainUnit(settings: UnitSettings): string {
       ["Nice", "10"],
       ["IOSchedulingClass", "idle"],
       ...common(settings),
+      ...NO_NETWORK,
     ],
   });
 }
@@ -248,9 +252,6 @@ const HARDENING: Section = [
   ["PrivateUsers", "yes"],
   ["PrivateIPC", "yes"],
   ["RemoveIPC", "yes"],
-  ["PrivateNetwork", "yes"],
-  ["IPAddressDeny", "any"],
-  ["RestrictAddressFamilies", "AF_UNIX"],
   ["ProtectClock", "yes"],
   ["ProtectHostname", "yes"],
   ["ProtectKernelLogs", "yes"],
@@ -268,6 +269,22 @@ const HARDENING: Section = [
   ["SystemCallFilter", "~@privileged @resources"],
   ["SystemCallErrorNumber", "EPERM"],
 ];
+
+const NO_NETWORK: Section = [
+  ["PrivateNetwork", "yes"],
+  ["IPAddressDeny", "any"],
+  ["RestrictAddressFamilies", "AF_UNIX"],
+];
+
+/** What the service may reach: nothing, unless it has to listen itself. */
+function network({ listen, handsSocket }: UnitSettings): Section {
+  if (listen === undefined || handsSocket === true) return NO_NETWORK;
+  const isLocal = /^(127\.|\[::1\]|localhost)/.test(listen);
+  return [
+    ...(isLocal ? [["IPAddressDeny", "any"], ["IPAddressAllow", "localhost"]] as const : []),
+    ["RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6"],
+  ];
+}
 
 function deviceAccess({ devices, deviceGroups }: UnitSettings): Section {
   if (devices.length === 0) return [["PrivateDevices", "yes"], ["DevicePolicy", "closed"]];

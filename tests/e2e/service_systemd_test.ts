@@ -70,6 +70,9 @@ testUnderSystemd(
     };
     const first = await complete();
     assertEquals([first.status, first.json.model], [200, "base"]);
+    // A compiled program of an older Deno has to listen itself.
+    const { LoadState } = await systemd.show("graft.socket");
+    if (Deno.env.has("GRAFT_BINARY") && LoadState === "not-found") return;
     // The service itself has no network.
     const pid = await mainPid(systemd);
     const links = (await systemd.run("ls", "-l", `/proc/1/ns/net`, `/proc/${pid}/ns/net`)).stdout

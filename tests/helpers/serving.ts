@@ -1,5 +1,5 @@
 /** `graft serve` in a process of its own. */
-import { startGraft } from "./graft.ts";
+import { startTidyGraft } from "./graft.ts";
 
 const ADDRESS = /http:\/\/127\.0\.0\.1:\d+/;
 
@@ -13,7 +13,7 @@ export interface Serving {
 
 /** Starts it on a free port; resolves once it answers. */
 export async function serving(...args: string[]): Promise<Serving> {
-  const child = startGraft("serve", "--port", "0", ...args);
+  const child = startTidyGraft("serve", "--port", "0", ...args);
   const stderr = new Response(child.stderr).text();
   let stdout = "";
   for await (const piece of child.stdout.pipeThrough(new TextDecoderStream())) {

@@ -103,6 +103,39 @@ Deno.test("pruneLock() keeps what is imported and what that depends on", () => {
   assertThrows(() => pruneLock(LOCK, new Set(["npm:z@1.0.0"])), Error, "has no npm:z@1.0.0");
 });
 
+Deno.test("pruneLock() leaves out optional peers that nothing else needs, in others' names, too", () => {
+  const lock = {
+    version: "5",
+    specifiers: {
+      "npm:@s/json@1.8.0": "1.8.0_valid@1.5.0_types@5.9.3",
+      "npm:types@5.9.3": "5.9.3",
+      "npm:valid@1.5.0": "1.5.0_types@5.9.3",
+    },
+    npm: {
+      "@s/json@1.8.0_valid@1.5.0_types@5.9.3": { dependencies: ["valid"] },
+      "types@5.9.3": {},
+      "valid@1.5.0_types@5.9.3": { dependencies: ["types"], optionalPeers: ["types"] },
+    },
+    workspace: { dependencies: [] },
+  };
+  const pruned = pruneLock(lock, new Set(["npm:@s/json@1.8.0", "npm:valid@1.5.0"]));
+  assertEquals(pruned.specifiers, {
+    "npm:@s/json@1.8.0": "1.8.0_valid@1.5.0",
+    "npm:valid@1.5.0": "1.5.0",
+  });
+  assertEquals(pruned.npm, {
+    "@s/json@1.8.0_valid@1.5.0": { dependencies: ["valid"] },
+    "valid@1.5.0": {},
+  });
+  assertEquals(lockedPackages(pruned).map(({ name, version }) => `${name} ${version}`), [
+    "@s/json 1.8.0",
+    "valid 1.5.0",
+  ]);
+  // A program that imports the peer itself keeps it.
+  const specifiers = Object.keys(lock.specifiers);
+  assertEquals(pruneLock(lock, new Set(specifiers)).npm, lock.npm);
+});
+
 Deno.test("billOfMaterials() names packages by purl, with licence and digest", () => {
   const binary = { name: "graft", version: "1", license: "Apache-2.0", sha256: "ab" };
   const text = billOfMaterials(

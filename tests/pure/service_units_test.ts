@@ -51,12 +51,23 @@ Deno.test("unitFiles() puts the settings into the units", () => {
     assertStringIncludes(train, `\n${line}\n`);
   }
   assertStringIncludes(files.get(UNITS.timer)!, "\nOnCalendar=Sat 03:00\n");
-  const listening = unitFiles({ ...SETTINGS, listen: "127.0.0.1:8080", apiKeyFile: "/etc/graft-keys" });
+  const listening = unitFiles({
+    ...SETTINGS,
+    listen: "127.0.0.1:8080",
+    handsSocket: true,
+    apiKeyFile: "/etc/graft-keys",
+  });
   assertStringIncludes(listening.get(socket)!, "\nListenStream=127.0.0.1:8080\n");
   const reached = listening.get(UNITS.service)!;
   assertStringIncludes(reached, " --listen 127.0.0.1:8080 --api-key-file /run/credentials/");
   assertStringIncludes(reached, "\nLoadCredential=api-keys:/etc/graft-keys\n");
   assertStringIncludes(reached, "\nPrivateNetwork=yes\n");
+  // An older runtime takes no socket: the service listens itself, and reaches this machine alone.
+  const itself = unitFiles({ ...SETTINGS, listen: "127.0.0.1:8080" });
+  assertEquals(itself.get(socket), undefined);
+  assertStringIncludes(itself.get(UNITS.service)!, "\nIPAddressAllow=localhost\n");
+  assertEquals(itself.get(UNITS.service)!.includes("PrivateNetwork"), false);
+  assertStringIncludes(itself.get(UNITS.train)!, "\nPrivateNetwork=yes\n");
 });
 
 Deno.test("unitFiles() lets a unit at the GPU's nodes and no other device", () => {

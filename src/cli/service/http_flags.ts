@@ -1,6 +1,7 @@
 /** What the flags of HTTP say: addresses, keys, and the socket that systemd hands over. */
 import { BadInputError, UsageError } from "../../errors.ts";
 import { isLoopback } from "../../http/guard.ts";
+import { takesSockets } from "../../http/listen.ts";
 import { readTextFile } from "../run/read.ts";
 
 /** First descriptor that systemd hands over. Source: sd_listen_fds(3). */
@@ -51,6 +52,7 @@ export function readKeys(path: string): readonly string[] {
 export function handedSocket(
   variable: (name: string) => string | undefined = (name) => Deno.env.get(name),
 ): number | undefined {
+  if (!takesSockets()) return undefined;
   const isMeant = variable("LISTEN_PID") === String(Deno.pid);
   return isMeant && Number(variable("LISTEN_FDS")) >= 1 ? FIRST_DESCRIPTOR : undefined;
 }

@@ -15,6 +15,7 @@ import {
   systemdRuns,
   writeUnits,
 } from "../../service/install.ts";
+import { takesSockets } from "../../http/listen.ts";
 import { httpAddress, readKeys } from "./http_flags.ts";
 import { gpuDevices, unitFiles, UNITS, type UnitSettings } from "../../service/units.ts";
 import { listKernelFolder, readKernelFile } from "../../system/kernel_files.ts";
@@ -134,14 +135,14 @@ export default command({
     if (running) await systemctl(["daemon-reload"], report);
     if (!flags.start) return EXIT.ok;
     const started = [
-      ...(flags.listen === undefined ? [] : [UNITS.socket]),
+      ...(files.has(UNITS.socket) ? [UNITS.socket] : []),
       UNITS.service,
       UNITS.timer,
     ];
     await systemctl(["enable", ...started], report);
     terminal.note("Starting: the service is ready when its model has answered");
     // A socket cannot be restarted while its service runs.
-    if (flags.listen !== undefined) await systemctl(["stop", UNITS.service], report);
+    if (files.has(UNITS.socket)) await systemctl(["stop", UNITS.service], report);
     await systemctl(["restart", ...started], report);
     terminal.print(
       `Add rows to learn from in ${settings.data}; graft service status reports what happens`,
@@ -194,6 +195,7 @@ function settingsOf(flags: InstallFlags, config: string | undefined): UnitSettin
     trainCpuQuota: flags.trainCpuQuota,
     socketMode: flags.socketMode,
     listen: flags.listen,
+    handsSocket: takesSockets(),
     apiKeyFile: flags.apiKeyFile && resolve(flags.apiKeyFile),
     devices,
     deviceGroups: devices.length === 0 ? [] : knownGroups(GPU_GROUPS),
