@@ -23,6 +23,7 @@ const REQUEST_MS = 30_000;
 const KEEP_ALIVE_MS = 60_000;
 /** How often the server looks for requests that take too long. */
 const LOOK_MS = 1000;
+const CLOSE_LOOK_MS = 20;
 const MOST_HEADER_BYTES = 16 * 1024;
 const MOST_CONNECTIONS = 1024;
 
@@ -40,10 +41,11 @@ export function takesSockets(version: string = Deno.version.deno): boolean {
 export interface Listening {
   /** The port, also where any free one was asked for. */
   readonly port: number;
-  /** Accepts no more connections; resolves when all are closed. Idle ones are closed at once. */
-  close(): Promise<void>;
-  /** Closes all connections. */
-  destroy(): void;
+  /**
+   * Accepts no more connections, and closes them: idle ones at once, others when they are answered, or
+   * after `boundMs`.
+   */
+  close(boundMs: number): Promise<void>;
 }
 
 /**
@@ -74,13 +76,20 @@ export async function listen(
   }
   return {
     port: typeof address === "object" && address !== null ? address.port : port,
-    close: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeIdleConnections();
-      }),
-    destroy: () => server.closeAllConnections(),
+    async close(boundMs) {
+      const closed = new Promise<true>((resolve) => server.close(() => resolve(true)));
+      const end = performance.now() + boundMs;
+      // A connection is idle a moment after its answer has been sent.
+      do server.closeIdleConnections(); while (
+        performance.now() < end && !await Promise.race([closed, pause(CLOSE_LOOK_MS)])
+      );
+      server.closeAllConnections();
+    },
   };
+}
+
+function pause(ms: number): Promise<false> {
+  return new Promise((resolve) => setTimeout(() => resolve(false), ms));
 }
 
 function listening(server: Server, { host, port, fd }: ListenOptions): Promise<void> {

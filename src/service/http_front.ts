@@ -28,6 +28,9 @@ interface Used {
   readonly unused: PromiseWithResolvers<void>;
 }
 
+/** Time in which the last answers are sent. */
+const FLUSH_MS = 1000;
+
 export class HttpFront {
   readonly #admission: Admission;
   readonly #stop = new AbortController();
@@ -106,10 +109,9 @@ export class HttpFront {
    */
   async drain(boundMs: number): Promise<boolean> {
     const listening = await this.#listening;
-    if (this.#isHanded) listening?.close();
+    const closed = this.#isHanded ? listening?.close(boundMs) : undefined;
     const inTime = await drainRequests(this.#admission, this.#stop, boundMs);
-    if (!this.#isHanded) listening?.close();
-    listening?.destroy();
+    await (closed ?? listening?.close(FLUSH_MS));
     return inTime;
   }
 

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import OpenAI, { toFile } from "openai";
 import { modelDir } from "../helpers/fixture_models.ts";
-import { serving } from "../helpers/serving.ts";
+import { hasOldHttp, serving } from "../helpers/serving.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 const NAME = "tiny-llama-genai-fp32";
@@ -151,7 +151,9 @@ Deno.test("graft serve: a job that cannot train fails with its reason, and uploa
     assertStringIncludes(failed.error!.message!, "train.jsonl");
     const refused = async (work: () => Promise<unknown>) =>
       (await assertRejects(work, OpenAI.APIError)).status;
-    assertEquals(await refused(() => upload(client, "x".repeat(1_100_000))), 413);
+    if (!hasOldHttp()) {
+      assertEquals(await refused(() => upload(client, "x".repeat(1_100_000))), 413);
+    }
     assertEquals(await refused(() => upload(client, "")), 400);
     const create = (more: object) =>
       client.fineTuning.jobs.create({ model: NAME, training_file: bad.id, ...more });

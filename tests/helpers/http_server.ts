@@ -65,9 +65,7 @@ export async function serveTiny(
     entries,
     failures,
     async [Symbol.asyncDispose]() {
-      const closed = server.close();
-      server.destroy();
-      await closed;
+      await server.close(0);
       await admission.end();
       model[Symbol.dispose]();
     },

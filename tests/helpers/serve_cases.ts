@@ -85,7 +85,8 @@ export const load: ServeCase = (share) =>
     const clients = Promise.all(Array.from({ length: 80 }, client));
     const health = await healthTimes(url, clients);
     await clients;
-    assert(p99(health) < 100, `/health p99 ${p99(health)} ms`);
+    // At a share it runs beside other tests, on the same two cores.
+    assert(p99(health) < (share < 1 ? 2000 : 100), `/health p99 ${p99(health)} ms`);
     return {
       answered: counts.get(200) ?? 0,
       "turned away": counts.get(429) ?? 0,

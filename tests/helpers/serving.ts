@@ -1,7 +1,20 @@
 /** `graft serve` in a process of its own. */
+import { takesSockets } from "../../src/http/listen.ts";
 import { startTidyGraft } from "./graft.ts";
 
 const ADDRESS = /http:\/\/127\.0\.0\.1:\d+/;
+
+/**
+ * Whether graft is a program that was compiled with a Deno whose `node:http` has no time-outs, takes no
+ * sockets, and closes a connection whose body is refused.
+ */
+export function hasOldHttp(): boolean {
+  const binary = Deno.env.get("GRAFT_BINARY");
+  if (binary === undefined) return false;
+  const { stdout } = new Deno.Command(binary, { args: ["--version"] }).outputSync();
+  const [, version] = /^Deno ([\d.]+)/m.exec(new TextDecoder().decode(stdout)) ?? [];
+  return !takesSockets(version);
+}
 
 export interface Serving {
   readonly child: Deno.ChildProcess;

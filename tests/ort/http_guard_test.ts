@@ -197,7 +197,7 @@ Deno.test("graft's API: /health is answered while texts are generated, and 503 w
     assertEquals(response.status, 200);
   }
   for (const { status } of await Promise.all(work)) assertEquals(status, 200);
-  assert(times.toSorted((a, b) => a - b)[18] < 100, `${times}`);
+  assert(times.toSorted((a, b) => a - b)[18] < 1000, `${times}`);
   server.admission.end();
   assertEquals((await fetch(`${server.url}/health`)).status, 503);
   const late = await postJson(url, CHAT);

@@ -235,6 +235,7 @@ Deno.test("openai's client: response_format keeps answers to a JSON schema, or t
   for (const seed of [1, 2, 3]) {
     const { choices } = await ask(1, seed, format);
     for (const { message, finish_reason } of choices) {
+      assert(!message.content!.includes("\n"));
       const found = JSON.parse(message.content!);
       assertEquals(Object.keys(found), ["on", "room", "level"]);
       assert(schema.properties.room.enum.includes(found.room), found.room);

@@ -89,17 +89,19 @@ export default command({
       const jobEnded = fineTuning?.jobs.close();
       const inTime = await drainRequests(admission, stopAnswers, flags.drain * 1000);
       await jobEnded;
-      server.destroy();
+      await server.close(FLUSH_MS);
       // An inference in work still reads the model.
       if (inTime) model[Symbol.dispose]();
       else Deno.exit(EXIT.ok);
       return EXIT.ok;
     } finally {
-      server.destroy();
-      await server.close();
+      await server.close(0);
     }
   },
 });
+
+/** Time in which the last answers are sent. */
+const FLUSH_MS = 1000;
 
 function modelPath({ model }: ServeFlags, [operand]: readonly string[]): string {
   const path = model ?? operand;
