@@ -135,6 +135,8 @@ export const KERNEL_FORMS: readonly KernelForm[] = [
         ...blocks,
         bits,
         blockSize: shape.blockSize!,
+        // They are inputs here, and constants in a step.
+        frozen: true,
       }, form);
       return gemm(b, activations(b, "float32", shape, tokens), weight);
     },

@@ -29,6 +29,8 @@ export interface BlockQuantized {
   readonly columns: number;
   readonly bits: 4 | 8;
   readonly blockSize: number;
+  /** Whether nothing is differentiated by the scales; default: whether they are constants. */
+  readonly frozen?: boolean;
 }
 
 /**
@@ -50,7 +52,7 @@ export function dequantizeBlocks(
     scales: view(b, w.scales, [w.rows, blocks]),
   };
   // The kernel that gathers has no derivative with respect to its scales.
-  const areFrozen = b.known(packed.scales).value !== undefined;
+  const areFrozen = w.frozen ?? b.known(packed.scales).value !== undefined;
   const gathers = areFrozen && (form ?? "gather_block") === "gather_block";
   const padded = gathers ? gatherRows(b, packed) : computeRows(b, packed);
   if (blocks * w.blockSize === w.columns) return padded;

@@ -177,6 +177,16 @@ Deno.test("kernelGraph() makes a product of the right shape in every form, weigh
   assertEquals(new Set(measured), new Set(KERNEL_FORMS));
 });
 
+Deno.test("kernelGraph() dequantises blocks by the operators of each form", () => {
+  const shape = { rows: 64, columns: 96, bits: 4, blockSize: 32 };
+  const operators = (name: string) => {
+    const form = formsFor(shape).find((form) => form.name === name)!;
+    return kernelGraph(form, shape, 5).nodes.map(({ opType }) => opType);
+  };
+  assert(operators("dequantize_gather_block").includes("GatherBlockQuantized"));
+  assert(operators("dequantize_arithmetic").includes("DequantizeLinear"));
+});
+
 Deno.test("phaseOf() sorts a plan's calls and the optimiser's", () => {
   const phases = {
     "prologue": "forward",
