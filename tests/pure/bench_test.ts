@@ -136,7 +136,7 @@ Deno.test("parseKernelTable() takes no text that is damaged", () => {
       "",
       "null",
       text.slice(0, -20),
-      text.replace('"format": 3', '"format": 2'),
+      text.replace('"format": 4', '"format": 3'),
       text.replace('"saturates": true', '"saturates": "no"'),
       text.replace('"rows": 64', '"rows": "64"'),
       text.replace('"milliseconds": 3', '"milliseconds": -3'),
