@@ -1,5 +1,13 @@
 /** Arithmetic and comparisons of extents. What polynomials cannot tell is decided at the batch. */
-import { type Atom, type Extent, LEAST_SYMBOL, type Size, sizesOf, type Term } from "./size.ts";
+import {
+  type Atom,
+  type Extent,
+  LEAST_SYMBOL,
+  type Size,
+  sizesOf,
+  type Term,
+  tooLong,
+} from "./size.ts";
 
 const termsOf = (extent: Extent): readonly Term[] =>
   typeof extent === "number" ? [{ factor: extent, atoms: [], key: "" }] : extent.terms;
@@ -21,11 +29,24 @@ export function times(a: Extent, b: Extent): Extent {
   if (b === 1) return a;
   let product = a.products?.get(b);
   if (product === undefined) {
+    checkProduct(a, b);
     const terms = a.terms.flatMap((x) => termsOf(b).map((y) => timesTerm(x, y)));
     product = sizesOf([a, b])!.sum(terms);
     (a.products ??= new Map()).set(b, product);
   }
   return product;
+}
+
+/** Most terms of a product, and most factors of a term: a model's sizes have a handful. */
+const MOST_TERMS = 1024;
+const MOST_ATOMS = 32;
+
+/** Refuses products that a file can have grow without end, before they are made. */
+function checkProduct(a: Size, b: Extent): void {
+  const degree = (extent: Extent) => Math.max(...termsOf(extent).map(({ atoms }) => atoms.length));
+  if (a.terms.length * termsOf(b).length > MOST_TERMS || degree(a) + degree(b) > MOST_ATOMS) {
+    throw tooLong();
+  }
 }
 
 function timesTerm(x: Term, y: Term): Term {

@@ -8,6 +8,8 @@
  * Source: the hints and guards of PyTorch's symbolic shapes, torch/fx/experimental/symbolic_shapes.py.
  */
 
+import { BadInputError } from "../errors.ts";
+
 /** A whole number, or one that follows from a batch's sizes. */
 export type Extent = number | Size;
 
@@ -79,6 +81,14 @@ export class Size {
     if (hint === "string") return this.text;
     throw new TypeError(`The size ${this.text} is not a number before it is bound to a batch`);
   }
+}
+
+/** Characters of a polynomial: those of models have some dozens. */
+const LONGEST_TEXT = 16_384;
+
+/** What a model is refused with whose sizes multiply from node to node. */
+export function tooLong(): BadInputError {
+  return new BadInputError("The sizes of its values multiply from node to node without end");
 }
 
 /** A question about a batch's sizes that was asked during building, and its answer. */
@@ -215,6 +225,7 @@ export class Sizes {
     const left = [...byKey.values()].filter(({ factor }) => factor !== 0).sort(byText);
     if (left.every(({ key }) => key === "")) return left[0]?.factor ?? 0;
     const text = left.map(textOf).join(" + ");
+    if (text.length > LONGEST_TEXT) throw tooLong();
     let size = this.#made.get(text);
     if (size === undefined) {
       size = new Size(this, left, text, this.#bound.sumOf(left));

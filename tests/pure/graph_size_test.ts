@@ -12,6 +12,7 @@ import {
   settled,
   times,
 } from "../../src/graph/extent_arithmetic.ts";
+import { BadInputError } from "../../src/errors.ts";
 import { type Extent, Size, Sizes } from "../../src/graph/size.ts";
 import { Random } from "../../src/random.ts";
 
@@ -169,4 +170,20 @@ Deno.test("Size is not a number, and belongs to one graph", () => {
   assertThrows(() => (batch as number) < 9, TypeError);
   assertThrows(() => plus(batch, symbols().batch), TypeError, "another graph");
   assertEquals(JSON.stringify([batch, productOf([batch, 4])]), '["batch","4*batch"]');
+});
+
+Deno.test("sizes that multiply from step to step, or nest in functions, are refused before they fill memory", () => {
+  const { batch, length } = symbols();
+  const grow = (step: (extent: Extent) => Extent) => {
+    let extent = plus(batch, length);
+    for (let i = 0; i < 400; i++) extent = step(extent);
+  };
+  for (
+    const step of [
+      (extent: Extent) => times(extent, extent),
+      (extent: Extent) => times(plus(extent, 1), length),
+      (extent: Extent) => derived("larger", [extent, extent], Math.max),
+      (extent: Extent) => plus(extent, derived("half", [extent], (value) => value >> 1)),
+    ]
+  ) assertThrows(() => grow(step), BadInputError, "without end");
 });
