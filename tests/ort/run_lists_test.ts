@@ -85,8 +85,8 @@ Deno.test("runLists() gives one result to runs of all lists, and frees it after 
   const before = processMemory().rssBytes;
   for (let i = 0; i < 50; i++) await once();
   const grown = processMemory().rssBytes - before;
-  // A result that stayed would be 4 MiB a turn.
-  assert(grown < 80 * MIB, `50 turns grew the process by ${grown / MIB} MiB`);
+  // A result that stayed would be 4 MiB a turn, 200 in all; allocators keep some tens beside other work.
+  assert(grown < 120 * MIB, `50 turns grew the process by ${grown / MIB} MiB`);
 });
 
 Deno.test("runLists() writes into tensors that exist, and times each run", async () => {
