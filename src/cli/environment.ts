@@ -4,7 +4,7 @@ import { checkValue } from "../config/values.ts";
 import type { Flags } from "./flags.ts";
 
 /** The variable of a flag: `GRAFT_ARG_CTX_SIZE` of `ctxSize`. */
-export function variableOf(key: string, prefix: string): string {
+function variableOf(key: string, prefix: string): string {
   return `${prefix}${snake(key).toUpperCase()}`;
 }
 

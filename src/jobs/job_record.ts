@@ -2,7 +2,7 @@
 import { BadInputError } from "../errors.ts";
 
 /** States, in OpenAI's words; the last three are final. */
-export const JOB_STATES = [
+const JOB_STATES = [
   "validating_files",
   "queued",
   "running",

@@ -11,6 +11,7 @@ import {
   generateAnswers,
   type Prompt,
   textOptions,
+  type Usage,
   usageOf,
 } from "../generation.ts";
 import type { Sampling } from "../schemas/common.ts";
@@ -55,57 +56,93 @@ const MOST_ANSWERS_IN_ALL = 64;
 /** Answers a request at once, or in pieces. */
 export async function answerText(
   context: Context,
-  { served, prompts, sampling, topLogprobs, schema, format }: TextRequest,
+  request: TextRequest,
   parts: ServerParts,
 ): Promise<Response> {
-  const { metrics, admission, stop } = parts;
-  const count = sampling.n ?? 1;
-  const start = performance.now();
-  const adapter = adapterOf(served, sampling);
-  const head = {
-    id: `${format.prefix}-${crypto.randomUUID()}`,
-    created: Math.floor(Date.now() / 1000),
-    model: served.id,
-    system_fingerprint: `graft-${VERSION}`,
-    ...(served.adapter === undefined ? {} : { adapter_generation: served.adapter.generation }),
-  };
-  const signals = [stop, context.req.raw.signal];
-  const options = (...more: AbortSignal[]): AnswerOptions => ({
-    ...textOptions(sampling, topLogprobs, parts),
-    schema,
-    adapter,
-    signal: AbortSignal.any([...signals, ...more]),
-  });
-  let told = false;
-  const firstToken = () => {
-    if (!told) metrics.firstToken((performance.now() - start) / 1000);
-    told = true;
-  };
-  const usage = (answers: readonly GeneratedText[]) => {
-    const counted = usageOf(answers, count);
-    metrics.tokens("prompt", counted.prompt_tokens);
-    metrics.tokens("generated", counted.completion_tokens);
-    return counted;
-  };
-  if (prompts.length * count > MOST_ANSWERS_IN_ALL) {
+  const { served, prompts, sampling } = request;
+  const answering = answeringOf(context, request, parts);
+  if (prompts.length * answering.count > MOST_ANSWERS_IN_ALL) {
     throw new ApiError(400, `A request may ask for at most ${MOST_ANSWERS_IN_ALL} answers in all`, {
       param: "n",
     });
   }
   using resources = new DisposableStack();
-  resources.use(admission.enter());
+  resources.use(parts.admission.enter());
   resources.use(served.hold?.());
-  if (!sampling.stream) {
-    const answers = await generateAnswers(
-      served.model,
-      prompts,
-      count,
-      options(),
-      firstToken,
-    );
-    const choices = await Promise.all(answers.map((answer, i) => format.choice(i, answer)));
-    return context.json({ ...head, object: format.object, choices, usage: usage(answers) });
-  }
+  return sampling.stream
+    ? await inPieces(context, request, answering, parts, resources)
+    : await atOnce(context, request, answering);
+}
+
+/** What answering a request at once and in pieces have in common. */
+interface Answering {
+  /** Answers to each prompt. */
+  readonly count: number;
+  /** Fields that all parts of the answer begin with. */
+  readonly head: Readonly<Record<string, unknown>>;
+  options(...signals: AbortSignal[]): AnswerOptions;
+  /** Called at each piece; counts the first one. */
+  firstToken(): void;
+  /** Counts the tokens of all answers. */
+  usage(answers: readonly GeneratedText[]): Usage;
+}
+
+function answeringOf(
+  context: Context,
+  { served, sampling, topLogprobs, schema, format }: TextRequest,
+  parts: ServerParts,
+): Answering {
+  const { metrics, stop } = parts;
+  const count = sampling.n ?? 1;
+  const start = performance.now();
+  const adapter = adapterOf(served, sampling);
+  let told = false;
+  return {
+    count,
+    head: {
+      id: `${format.prefix}-${crypto.randomUUID()}`,
+      created: Math.floor(Date.now() / 1000),
+      model: served.id,
+      system_fingerprint: `graft-${VERSION}`,
+      ...(served.adapter === undefined ? {} : { adapter_generation: served.adapter.generation }),
+    },
+    options: (...signals) => ({
+      ...textOptions(sampling, topLogprobs, parts),
+      schema,
+      adapter,
+      signal: AbortSignal.any([stop, context.req.raw.signal, ...signals]),
+    }),
+    firstToken() {
+      if (!told) metrics.firstToken((performance.now() - start) / 1000);
+      told = true;
+    },
+    usage(answers) {
+      const counted = usageOf(answers, count);
+      metrics.tokens("prompt", counted.prompt_tokens);
+      metrics.tokens("generated", counted.completion_tokens);
+      return counted;
+    },
+  };
+}
+
+async function atOnce(
+  context: Context,
+  { served, prompts, format }: TextRequest,
+  { count, head, options, firstToken, usage }: Answering,
+): Promise<Response> {
+  const answers = await generateAnswers(served.model, prompts, count, options(), firstToken);
+  const choices = await Promise.all(answers.map((answer, i) => format.choice(i, answer)));
+  return context.json({ ...head, object: format.object, choices, usage: usage(answers) });
+}
+
+/** @param resources what the request holds; kept until the last piece is sent */
+async function inPieces(
+  context: Context,
+  { served, prompts, sampling, format }: TextRequest,
+  { count, head, options, firstToken, usage }: Answering,
+  parts: ServerParts,
+  resources: DisposableStack,
+): Promise<Response> {
   const { promise: begun, resolve: begin } = Promise.withResolvers<void>();
   const { promise: sender, resolve: open } = Promise.withResolvers<SendPart>();
   const left = new AbortController();

@@ -4,7 +4,7 @@ import { adapterScales } from "./adapter.ts";
 import { integer, maybe, number } from "./values.ts";
 
 /** Most answers to one prompt. */
-export const MOST_ANSWERS = 8;
+const MOST_ANSWERS = 8;
 /** Most texts of one request. */
 export const MOST_INPUTS = 2048;
 const MOST_STOPS = 16;

@@ -26,6 +26,3 @@ export const classificationRequest = v.object({
   /** Classes to return, the likeliest first; absent: all. */
   top_n: maybe(v.pipe(v.number(), v.integer(), v.minValue(1))),
 });
-
-export type EmbeddingRequest = v.InferOutput<typeof embeddingRequest>;
-export type ClassificationRequest = v.InferOutput<typeof classificationRequest>;

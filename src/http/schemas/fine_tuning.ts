@@ -46,4 +46,3 @@ export const fineTuningRequest = v.object({
 });
 
 export type FineTuningRequest = v.InferOutput<typeof fineTuningRequest>;
-export type Hyperparameters = v.InferOutput<typeof hyperparameters>;
