@@ -12,6 +12,7 @@ import type { Adapter } from "./adapter_files.ts";
 import { adapterSites } from "./apply.ts";
 import { GraphEdit } from "./edit.ts";
 import { indexGraph } from "./graph_index.ts";
+import type { LoraWeights } from "./lora_weights.ts";
 import { callScope, callSuffix, opsAfter } from "./low_rank_parts.ts";
 import { callsOf, type LinearModule } from "./modules.ts";
 import type { LoraSite } from "./targets.ts";
@@ -31,8 +32,8 @@ export interface SwitchedModel {
   readonly products: readonly SwitchedProduct[];
 }
 
-/** Matrices of one product: A [1, in, rank], B [1, rank, out] with the update's scale; float32. */
-export interface ProductMatrices {
+/** Matrices of one product: A [1, in, rank], B [1, rank, out]; float32. */
+interface ProductMatrices {
   readonly a: Tensor;
   readonly b: Tensor;
 }
@@ -115,36 +116,42 @@ export function switchedAdapter(
 
 /** No adapter: rank 0 everywhere. */
 export function noAdapter(products: readonly SwitchedProduct[]): SwitchedAdapter {
-  return new Map(products.flatMap(({ a, b, modules: [module] }) => [
-    [a, float32([1, module.inFeatures, 0], new Float32Array())],
-    [b, float32([1, 0, module.slice?.total ?? module.outFeatures], new Float32Array())],
-  ]));
+  return new Map(products.flatMap((product) => {
+    const { a, b } = besideEachOther(product, []);
+    return [[product.a, a], [product.b, b]];
+  }));
 }
 
-/** A and B of a product: slices' ranks stand beside each other, and each B in its own columns. */
+/** A and B of a product's layers, each with its scale. */
 function matricesOf(
-  { modules }: SwitchedProduct,
+  product: SwitchedProduct,
   sites: ReadonlyMap<string, LoraSite>,
   { lora }: Adapter,
 ): ProductMatrices {
-  const group = modules.flatMap(({ path }) => sites.get(path) ?? []);
-  const rank = group.reduce((sum, site) => sum + site.rank, 0);
-  const [{ inFeatures, slice, outFeatures }] = modules;
-  const width = slice?.total ?? outFeatures;
+  const { width } = sizesOf(product);
+  const group = product.modules.flatMap(({ path }) => sites.get(path) ?? []);
+  return besideEachOther(
+    product,
+    group.map((site) => ({
+      matrices: layerMatrices(site, lora.get(site.module.path)!, width),
+      scale: site.scale,
+    })),
+  );
+}
+
+/** A and B of one layer, transposed; a slice's B has its own columns among those of the product. */
+function layerMatrices(
+  { module: { inFeatures, outFeatures, slice }, rank }: LoraSite,
+  weights: LoraWeights,
+  width: number,
+): ProductMatrices {
+  const [down, up] = [toNumbers(weights.a), toNumbers(weights.b)];
+  const column = slice?.offset ?? 0;
   const a = new Float32Array(inFeatures * rank);
   const b = new Float32Array(rank * width);
-  let first = 0;
-  for (const { module, rank: own, scale } of group) {
-    const weights = lora.get(module.path)!;
-    const [down, up] = [toNumbers(weights.a), toNumbers(weights.b)];
-    const column = module.slice?.offset ?? 0;
-    for (let r = 0; r < own; r++) {
-      for (let i = 0; i < inFeatures; i++) a[i * rank + first + r] = down[r * inFeatures + i];
-      for (let o = 0; o < module.outFeatures; o++) {
-        b[(first + r) * width + column + o] = up[o * own + r] * scale;
-      }
-    }
-    first += own;
+  for (let r = 0; r < rank; r++) {
+    for (let i = 0; i < inFeatures; i++) a[i * rank + r] = down[r * inFeatures + i];
+    for (let o = 0; o < outFeatures; o++) b[r * width + column + o] = up[o * rank + r];
   }
   return { a: float32([1, inFeatures, rank], a), b: float32([1, rank, width], b) };
 }
@@ -157,32 +164,46 @@ export interface WeightedAdapter {
   readonly scale: number;
 }
 
-/** The sum of adapters, each times its scale: their ranks beside each other, exactly. */
+/** The sum of adapters, each times its scale. */
 export function mixedAdapter(
   products: readonly SwitchedProduct[],
   parts: readonly WeightedAdapter[],
 ): SwitchedAdapter {
-  return new Map(products.flatMap(({ a, b }) => {
-    const downs = parts.map(({ adapter }) => adapter.get(a)!);
-    const ups = parts.map(({ adapter }) => adapter.get(b)!);
-    const [, inFeatures] = downs[0].dims;
-    const [, , width] = ups[0].dims;
-    const rank = downs.reduce((sum, { dims }) => sum + dims[2], 0);
-    const down = new Float32Array(inFeatures * rank);
-    const up = new Float32Array(rank * width);
-    let first = 0;
-    parts.forEach(({ scale }, p) => {
-      const own = downs[p].dims[2];
-      const [from, to] = [toNumbers(downs[p]), toNumbers(ups[p])];
-      for (let i = 0; i < inFeatures; i++) {
-        for (let r = 0; r < own; r++) down[i * rank + first + r] = from[i * own + r];
-      }
-      for (let i = 0; i < own * width; i++) up[first * width + i] = to[i] * scale;
-      first += own;
-    });
-    return [
-      [a, float32([1, inFeatures, rank], down)],
-      [b, float32([1, rank, width], up)],
-    ];
+  return new Map(products.flatMap((product) => {
+    const mixed = besideEachOther(
+      product,
+      parts.map(({ adapter, scale }) => ({
+        matrices: { a: adapter.get(product.a)!, b: adapter.get(product.b)! },
+        scale,
+      })),
+    );
+    return [[product.a, mixed.a], [product.b, mixed.b]];
   }));
+}
+
+/** A sum of updates, each times its scale, as one: their ranks beside each other, exactly. */
+function besideEachOther(
+  product: SwitchedProduct,
+  parts: readonly { readonly matrices: ProductMatrices; readonly scale: number }[],
+): ProductMatrices {
+  const { inFeatures, width } = sizesOf(product);
+  const rank = parts.reduce((sum, { matrices }) => sum + matrices.a.dims[2], 0);
+  const a = new Float32Array(inFeatures * rank);
+  const b = new Float32Array(rank * width);
+  let first = 0;
+  for (const { matrices, scale } of parts) {
+    const own = matrices.a.dims[2];
+    const [down, up] = [toNumbers(matrices.a), toNumbers(matrices.b)];
+    for (let i = 0; i < inFeatures; i++) {
+      for (let r = 0; r < own; r++) a[i * rank + first + r] = down[i * own + r];
+    }
+    for (let i = 0; i < own * width; i++) b[first * width + i] = up[i] * scale;
+    first += own;
+  }
+  return { a: float32([1, inFeatures, rank], a), b: float32([1, rank, width], b) };
+}
+
+/** Columns that a product reads and makes. */
+function sizesOf({ modules: [{ inFeatures, outFeatures, slice }] }: SwitchedProduct) {
+  return { inFeatures, width: slice?.total ?? outFeatures };
 }
