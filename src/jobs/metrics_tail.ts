@@ -8,30 +8,55 @@ export interface StepMetrics {
 }
 
 export class MetricsTail {
-  /** Lines that were read. */
-  #known: number;
+  /** Bytes that were read: whole lines. */
+  #read = 0;
 
   /** @param path a file that may not exist yet; what it has already is not reported */
   constructor(readonly path: string) {
-    this.#known = this.#lines().length;
+    this.#added();
   }
 
   /** What was added since the last call. */
   fresh(): readonly StepMetrics[] {
-    const lines = this.#lines();
-    // A resume drops the lines after its checkpoint.
-    const fresh = lines.slice(Math.min(this.#known, lines.length));
-    this.#known = lines.length;
-    return fresh.flatMap((line) => metricsOf(JSON.parse(line)) ?? []);
+    return this.#added().flatMap((line) => metricsOf(line) ?? []);
   }
 
-  #lines(): readonly string[] {
+  /** Lines behind those that were read. */
+  #added(): readonly string[] {
     if (!exists(this.path)) return [];
-    return Deno.readTextFileSync(this.path).split("\n").slice(0, -1);
+    using file = Deno.openSync(this.path);
+    const { size } = file.statSync();
+    // A resume drops the lines after its checkpoint.
+    this.#read = Math.min(this.#read, size);
+    const bytes = readFrom(file, this.#read, size);
+    const whole = bytes.subarray(0, bytes.lastIndexOf(LINE_END) + 1);
+    this.#read += whole.length;
+    return new TextDecoder().decode(whole).split("\n").slice(0, -1);
   }
 }
 
-function metricsOf(line: Readonly<Record<string, unknown>>): StepMetrics | undefined {
+const LINE_END = "\n".charCodeAt(0);
+
+/** Bytes of a file from `start` to `end`, or to where it ends. */
+function readFrom(file: Deno.FsFile, start: number, end: number): Uint8Array {
+  file.seekSync(start, Deno.SeekMode.Start);
+  const bytes = new Uint8Array(end - start);
+  let done = 0;
+  while (done < bytes.length) {
+    const count = file.readSync(bytes.subarray(done));
+    if (count === null) break;
+    done += count;
+  }
+  return bytes.subarray(0, done);
+}
+
+function metricsOf(text: string): StepMetrics | undefined {
+  let line: Readonly<Record<string, unknown>>;
+  try {
+    line = JSON.parse(text);
+  } catch {
+    return undefined; // the rest of a line, where a resume has replaced those before
+  }
   const numbers = (names: Readonly<Record<string, string>>) =>
     Object.fromEntries(
       Object.entries(names).map(([name, key]) => [name, line[key]])
