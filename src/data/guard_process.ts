@@ -3,8 +3,8 @@
  * `guarded_grammars.ts`.
  *
  * It processes untrusted files, so it gives up all permissions before it reads the first: it can then
- * neither read nor write files, connect, nor start programs. It ends with its input, and with its parent even while an expression runs
- * endlessly.
+ * neither read nor write files, connect, nor start programs. It ends with its input, and with its parent
+ * even while an expression runs endlessly.
  */
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";

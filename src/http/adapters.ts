@@ -6,6 +6,7 @@
 import { join } from "@std/path";
 import { BadInputError } from "../errors.ts";
 import type { AdapterMatrices } from "../serve/adapter_inputs.ts";
+import { unixSeconds } from "../system/unix_time.ts";
 import type { InferenceModel } from "../tasks/inference_model.ts";
 import { ApiError } from "./api_error.ts";
 
@@ -132,7 +133,7 @@ export class Adapters {
         ...loaded,
         id: before?.id ?? ++this.#lastId,
         generation: ++this.#generation,
-        created: Math.floor(Date.now() / 1000),
+        created: unixSeconds(),
       };
       this.#byName.set(name, adapter);
       this.#mixes.clear();

@@ -4,6 +4,9 @@ import type { Admission } from "./admission.ts";
 /** Share of the time after which answers in work are cut, so that they are sent before the limit. */
 const CUT_AT = 0.8;
 
+/** Time in which the last answers are sent, once no request is in work. */
+export const FLUSH_MS = 1000;
+
 /**
  * Refuses new requests, and waits for those in work.
  *

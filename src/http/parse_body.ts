@@ -8,8 +8,8 @@ import { ApiError } from "./api_error.ts";
 export const MOST_BODY_BYTES = 4 * 2 ** 20;
 
 /**
- * @throws {ApiError} 415 for anything but JSON, 413 for more than {@linkcode MOST_BODY_BYTES}, 400 for a body that is not what the schema says, naming
- *   the parameter and its value
+ * @throws {ApiError} 415 for anything but JSON, 413 for more than {@linkcode MOST_BODY_BYTES}, 400 for a
+ *   body that is not what the schema says, naming the parameter and its value
  */
 export async function parseBody<S extends v.GenericSchema>(
   context: Context,

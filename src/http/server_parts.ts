@@ -2,6 +2,7 @@
 import type { Context } from "hono";
 import type { FileStore } from "../jobs/file_store.ts";
 import type { Jobs } from "../jobs/jobs.ts";
+import { ApiError } from "./api_error.ts";
 import type { Admission } from "./admission.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Models } from "./served_model.ts";
@@ -32,3 +33,11 @@ export interface ServerParts {
 
 /** A route's function. */
 export type Handler = (context: Context) => Promise<Response> | Response;
+
+/** @throws {ApiError} 400 if the server trains nothing */
+export function fineTuningOf({ fineTuning }: ServerParts): FineTuning {
+  if (fineTuning !== undefined) return fineTuning;
+  throw new ApiError(400, "This server trains no models", {
+    code: "fine_tuning_disabled",
+  });
+}

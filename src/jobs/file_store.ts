@@ -6,6 +6,7 @@ import {
   removeDirectory,
   replaceDirectory,
 } from "../system/durable_files.ts";
+import { unixSeconds } from "../system/unix_time.ts";
 import { isId, newId } from "./job_record.ts";
 
 export interface StoredFile {
@@ -55,7 +56,7 @@ export class FileStore {
       filename,
       bytes: content.length,
       purpose,
-      created: Math.floor(Date.now() / 1000),
+      created: unixSeconds(),
     };
     replaceDirectory(
       join(this.#folder, file.id),

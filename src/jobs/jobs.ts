@@ -4,6 +4,8 @@
  */
 import { join, resolve } from "@std/path";
 import { exists, makeDirectory, removeDirectory, replaceFile } from "../system/durable_files.ts";
+import { unixSeconds } from "../system/unix_time.ts";
+import { listCheckpoints } from "../train/checkpoint_files.ts";
 import { endOrphans } from "./end_orphans.ts";
 import type { FileStore, StoredFile } from "./file_store.ts";
 import { isId, type JobParameters, type JobRecord, newId, parseJob } from "./job_record.ts";
@@ -108,7 +110,7 @@ export class Jobs {
     const record: JobRecord = {
       id: newId("ftjob"),
       state: "queued",
-      created: Math.floor(Date.now() / 1000),
+      created: unixSeconds(),
       trainingFile: trainingFile.id,
       ...(validationFile === undefined ? {} : { validationFile: validationFile.id }),
       ...job,
@@ -170,14 +172,12 @@ export class Jobs {
 
   /** Checkpoints of a job, the newest first. */
   checkpoints(record: JobRecord): readonly JobCheckpoint[] {
-    const folder = join(this.adapterFolder(record), "checkpoints");
-    if (!exists(folder)) return [];
-    return [...Deno.readDirSync(folder)].flatMap(({ name }) => {
-      const [, step] = /^step-(\d+)$/.exec(name) ?? [];
-      if (step === undefined) return [];
-      const { mtime } = Deno.statSync(join(folder, name));
-      return [{ step: Number(step), created: Math.floor((mtime?.getTime() ?? 0) / 1000) }];
-    }).sort((a, b) => b.step - a.step);
+    return listCheckpoints(join(this.adapterFolder(record), "checkpoints")).map(
+      ({ path, step }) => {
+        const { mtime } = Deno.statSync(path);
+        return { step, created: Math.floor((mtime?.getTime() ?? 0) / 1000) };
+      },
+    );
   }
 
   /** Stops the job in work after a checkpoint; the next start goes on with it. */
@@ -264,7 +264,7 @@ export class Jobs {
   }
 
   #end(record: JobRecord, change: Partial<JobRecord>): JobRecord {
-    return this.#save({ ...record, ...change, finished: Math.floor(Date.now() / 1000) });
+    return this.#save({ ...record, ...change, finished: unixSeconds() });
   }
 
   /** Lets a training wait while requests do. */
@@ -290,8 +290,8 @@ export class Jobs {
     data?: Readonly<Record<string, number>>,
   ): void {
     const event: JobEvent = {
-      id: `ftevent-${crypto.getRandomValues(new Uint8Array(12)).toHex()}`,
-      created: Math.floor(Date.now() / 1000),
+      id: newId("ftevent"),
+      created: unixSeconds(),
       level,
       message,
       ...(data === undefined ? {} : { data }),

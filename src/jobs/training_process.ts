@@ -3,9 +3,9 @@ import { join } from "@std/path";
 import { setPriority } from "node:os";
 import { TextLineStream } from "@std/streams";
 import { EXIT } from "../errors.ts";
-import { exists } from "../system/durable_files.ts";
 import { writeKernelFile } from "../system/kernel_files.ts";
 import { startSelf } from "../system/own_process.ts";
+import { hasCheckpoints } from "../train/checkpoint_files.ts";
 import type { JobParameters } from "./job_record.ts";
 
 /** The kernel ends it first when memory is short: it can continue. */
@@ -45,7 +45,7 @@ export class TrainingProcess {
   readonly ended: Promise<TrainingEnd>;
 
   constructor({ model, data, adapter, parameters, flags, onLine }: TrainingOptions) {
-    const resume = hasCheckpoint(adapter);
+    const resume = hasCheckpoints(join(adapter, "checkpoints"));
     this.#child = startSelf([
       "train",
       ...["--model", model, "--data", data, "--adapter-path", adapter],
@@ -126,9 +126,4 @@ function flagsOf(parameters: JobParameters): string[] {
     }),
     ...(targetModules === undefined ? [] : ["--target-modules", targetModules.join()]),
   ];
-}
-
-function hasCheckpoint(adapter: string): boolean {
-  const folder = join(adapter, "checkpoints");
-  return exists(folder) && Deno.readDirSync(folder).some(({ name }) => name.startsWith("step-"));
 }

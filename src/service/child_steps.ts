@@ -8,6 +8,7 @@ import type { Log } from "../system/journal_log.ts";
 import { endOrphans } from "../jobs/end_orphans.ts";
 import { writeKernelFile } from "../system/kernel_files.ts";
 import { startSelf } from "../system/own_process.ts";
+import { hasCheckpoints } from "../train/checkpoint_files.ts";
 import type { CycleData, JobSteps, StepEnd } from "./job.ts";
 import type { Score } from "./records.ts";
 import { countMissing, decodeDigests } from "./row_digests.ts";
@@ -72,7 +73,7 @@ export class ChildSteps implements JobSteps {
   async train(cycle: string): Promise<StepEnd> {
     endOrphans(cycle);
     const adapter = resolve(cycle, "adapter");
-    const resume = hasCheckpoint(join(adapter, "checkpoints"));
+    const resume = hasCheckpoints(join(adapter, "checkpoints"));
     const end = endOf(
       await this.#run(cycle, [
         "train",
@@ -165,9 +166,4 @@ function endOf({ code, signal, message }: Ended): StepEnd {
   if (code === EXIT.ok) return { ended: "done", value: undefined };
   if (code === EXIT.refused) return { ended: "refused", why: message };
   return { ended: "failed", why: message || `it ended with ${code}`, code };
-}
-
-function hasCheckpoint(folder: string): boolean {
-  return exists(folder) &&
-    Deno.readDirSync(folder).some(({ name }) => name.startsWith("step-"));
 }

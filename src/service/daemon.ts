@@ -3,6 +3,7 @@
  * that covers inference, until it is stopped.
  */
 import { GraftError } from "../errors.ts";
+import { aborted } from "../system/aborted.ts";
 import type { Log } from "../system/journal_log.ts";
 import type { ServiceManager } from "../system/notify.ts";
 import { type Answerer, probe } from "./answerer.ts";
@@ -99,7 +100,7 @@ export async function serve(options: DaemonOptions): Promise<boolean> {
     });
     manager.status(`Answers with ${nameOf(next.name)} on ${socket.path}`);
   });
-  await fired(options.signal);
+  await aborted(options.signal);
   manager.stopping("Ending: answers in work are written");
   follow.stop();
   // A text in generation ends shortly before the limit.
@@ -142,13 +143,6 @@ async function answer(
     if (!refused) log("error", String(error));
     return errorJson(refused ? "refused" : "failed", (error as Error).message);
   }
-}
-
-function fired(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener("abort", () => resolve());
-  });
 }
 
 /** Answer to a line that comes too late. */

@@ -1,12 +1,13 @@
 /** The daemon's HTTP side: OpenAI's API over the model in use, which changes between two requests. */
 import { Admission } from "../http/admission.ts";
 import { createApp } from "../http/app.ts";
-import { drainRequests } from "../http/drain.ts";
+import { drainRequests, FLUSH_MS } from "../http/drain.ts";
 import type { Hosts, Keys } from "../http/guard.ts";
 import { listen, type Listening, type ListenOptions } from "../http/listen.ts";
 import { Metrics } from "../http/metrics.ts";
 import type { ServedModel } from "../http/served_model.ts";
 import type { Log } from "../system/journal_log.ts";
+import { unixSeconds } from "../system/unix_time.ts";
 import type { InferenceModel } from "../tasks/inference_model.ts";
 
 export interface HttpFrontOptions {
@@ -27,9 +28,6 @@ interface Used {
   count: number;
   readonly unused: PromiseWithResolvers<void>;
 }
-
-/** Time in which the last answers are sent. */
-const FLUSH_MS = 1000;
 
 export class HttpFront {
   readonly #admission: Admission;
@@ -85,7 +83,7 @@ export class HttpFront {
     const used: Used = {
       served: {
         id,
-        created: Math.floor(Date.now() / 1000),
+        created: unixSeconds(),
         model,
         hold: () => {
           used.count++;

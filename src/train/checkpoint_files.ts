@@ -32,13 +32,26 @@ export function hasCheckpoints(path: string): boolean {
   return namesIn(path).length > 0;
 }
 
+/** A checkpoint by its name. */
+export interface NamedCheckpoint {
+  readonly path: string;
+  readonly step: number;
+}
+
+/** The checkpoints in a folder, whole or not, newest first; changes nothing there. */
+export function listCheckpoints(path: string): readonly NamedCheckpoint[] {
+  return namesIn(path).map((name) => ({ path: join(path, name), step: stepOf(name) }));
+}
+
+const stepOf = (name: string) => Number(STEP_NAME.exec(name)![1]);
+
 /** Names of the checkpoints in a folder, newest first; does not check whether they are whole. */
 function namesIn(path: string): string[] {
   try {
     return [...Deno.readDirSync(path)]
       .map(({ name }) => name)
       .filter((name) => STEP_NAME.test(name))
-      .sort((a, b) => Number(STEP_NAME.exec(b)![1]) - Number(STEP_NAME.exec(a)![1]));
+      .sort((a, b) => stepOf(b) - stepOf(a));
   } catch (error) {
     if (error instanceof Deno.errors.NotFound) return [];
     throw new StorageError(`Cannot list ${path}: ${(error as Error).message}`, { cause: error });

@@ -5,12 +5,14 @@ import { type AccessEntry, createApp } from "../../http/app.ts";
 import { Adapters } from "../../http/adapters.ts";
 import { Admission } from "../../http/admission.ts";
 import { ApiError } from "../../http/api_error.ts";
-import { drainRequests } from "../../http/drain.ts";
+import { drainRequests, FLUSH_MS } from "../../http/drain.ts";
 import { Hosts, Keys } from "../../http/guard.ts";
 import { listen } from "../../http/listen.ts";
 import { Metrics } from "../../http/metrics.ts";
 import type { ServedModel } from "../../http/served_model.ts";
 import { loadAdapter } from "../../model/adapter_dir.ts";
+import { aborted } from "../../system/aborted.ts";
+import { unixSeconds } from "../../system/unix_time.ts";
 import { InferenceModel } from "../../tasks/inference_model.ts";
 import { command } from "../command.ts";
 import { note } from "../run/run.ts";
@@ -77,10 +79,11 @@ export default command({
       requestMs: flags.timeout * 1000,
     });
     try {
-      const model = await load(path, flags, terminal);
+      const switched = switchedModules(flags);
+      const model = await load(path, switched, flags, terminal);
       const id = flags.alias ?? basename(resolve(path));
-      const adapters = await adaptersOf(id, model, flags);
-      served.push({ id, created: Math.floor(Date.now() / 1000), model, adapters });
+      const adapters = switched.length === 0 ? undefined : await adaptersOf(id, model, flags);
+      served.push({ id, created: unixSeconds(), model, adapters });
       const host = flags.host.includes(":") ? `[${flags.host}]` : flags.host;
       await fineTuning?.loadTrained();
       fineTuning?.jobs.start();
@@ -99,9 +102,6 @@ export default command({
     }
   },
 });
-
-/** Time in which the last answers are sent. */
-const FLUSH_MS = 1000;
 
 function modelPath({ model }: ServeFlags, [operand]: readonly string[]): string {
   const path = model ?? operand;
@@ -141,9 +141,8 @@ async function adaptersOf(
   base: string,
   model: InferenceModel,
   flags: ServeFlags,
-): Promise<Adapters | undefined> {
+): Promise<Adapters> {
   const { loraDir: folder, maxLoraRank: maxRank, maxLoras: most } = flags;
-  if (switchedModules(flags).length === 0) return undefined;
   const adapters = new Adapters(model, { base, folder, maxRank, most });
   for (const [name, path] of loraModules(flags)) {
     try {
@@ -157,13 +156,22 @@ async function adaptersOf(
   return adapters;
 }
 
-/** Opens the model and compiles what it answers with. */
-async function load(path: string, flags: ServeFlags, terminal: Terminal): Promise<InferenceModel> {
+/**
+ * Opens the model and compiles what it answers with.
+ *
+ * @param loraTargetModules as {@linkcode switchedModules} returns them
+ */
+async function load(
+  path: string,
+  loraTargetModules: readonly string[],
+  flags: ServeFlags,
+  terminal: Terminal,
+): Promise<InferenceModel> {
   const { adapterPath, ctxSize, parallel, ortLib, ep, epOption, threads } = flags;
   const model = await InferenceModel.open(
     {
       ...{ model: path, adapterPath, ctxSize, parallel, ortLib, ep, epOption, threads },
-      loraTargetModules: switchedModules(flags),
+      loraTargetModules,
     },
     { onEvent: (event) => note(event, terminal) },
   );
@@ -182,11 +190,4 @@ async function load(path: string, flags: ServeFlags, terminal: Terminal): Promis
 
 function accessLine({ id, method, path, status, ms }: AccessEntry): string {
   return `${method} ${path} ${status} ${Math.round(ms)} ms ${id}`;
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }

@@ -1,22 +1,13 @@
 /** `/v1/files`: what clients upload to fine-tune on. */
 import type { Context } from "hono";
-import type { FileStore, StoredFile } from "../../jobs/file_store.ts";
+import type { StoredFile } from "../../jobs/file_store.ts";
 import { ApiError } from "../api_error.ts";
 import { bodyBytes } from "../parse_body.ts";
-import type { Handler, ServerParts } from "../server_parts.ts";
-
-/** @throws {ApiError} 400 if the server keeps no files */
-function filesOf({ fineTuning }: ServerParts): FileStore {
-  if (fineTuning !== undefined) return fineTuning.files;
-  throw new ApiError(400, "This server trains no models", {
-    code: "fine_tuning_disabled",
-  });
-}
+import { fineTuningOf, type Handler, type ServerParts } from "../server_parts.ts";
 
 export function uploadFile(parts: ServerParts): Handler {
   return async (context) => {
-    const files = filesOf(parts);
-    const { mostUploadBytes } = parts.fineTuning!;
+    const { files, mostUploadBytes } = fineTuningOf(parts);
     const form = await formOf(context, mostUploadBytes);
     const [file, purpose] = [form.get("file"), form.get("purpose")];
     if (!(file instanceof File)) throw new ApiError(400, "The file is missing", { param: "file" });
@@ -45,7 +36,11 @@ async function formOf(context: Context, mostBytes: number): Promise<FormData> {
 
 export function listFiles(parts: ServerParts): Handler {
   return (context) =>
-    context.json({ object: "list", data: filesOf(parts).list().map(fileJson), has_more: false });
+    context.json({
+      object: "list",
+      data: fineTuningOf(parts).files.list().map(fileJson),
+      has_more: false,
+    });
 }
 
 export function getFile(parts: ServerParts): Handler {
@@ -54,7 +49,9 @@ export function getFile(parts: ServerParts): Handler {
 
 export function fileContent(parts: ServerParts): Handler {
   return (context) => {
-    const content = Deno.readFileSync(filesOf(parts).contentPath(foundFile(parts, context)));
+    const content = Deno.readFileSync(
+      fineTuningOf(parts).files.contentPath(foundFile(parts, context)),
+    );
     return new Response(content, { headers: { "content-type": "application/octet-stream" } });
   };
 }
@@ -62,14 +59,14 @@ export function fileContent(parts: ServerParts): Handler {
 export function deleteFile(parts: ServerParts): Handler {
   return (context) => {
     const file = foundFile(parts, context);
-    filesOf(parts).remove(file);
+    fineTuningOf(parts).files.remove(file);
     return context.json({ id: file.id, object: "file", deleted: true });
   };
 }
 
 function foundFile(parts: ServerParts, context: Context): StoredFile {
   const id = context.req.param("file") ?? "";
-  const file = filesOf(parts).get(id);
+  const file = fineTuningOf(parts).files.get(id);
   if (file !== undefined) return file;
   throw new ApiError(404, `There is no file ${JSON.stringify(id)}`, { code: "file_not_found" });
 }

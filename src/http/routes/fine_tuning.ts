@@ -1,5 +1,6 @@
 /** `/v1/fine_tuning/jobs`: trains adapters on uploaded files. */
 import type { Context } from "hono";
+import { FINE_TUNE_PARAMETERS } from "../../finetune/parameters.ts";
 import { isFinal, type JobParameters, type JobRecord } from "../../jobs/job_record.ts";
 import type { JobCheckpoint, JobEvent, Jobs } from "../../jobs/jobs.ts";
 import type { StoredFile } from "../../jobs/file_store.ts";
@@ -7,20 +8,12 @@ import { ApiError } from "../api_error.ts";
 import { parseBody } from "../parse_body.ts";
 import { type FineTuningRequest, fineTuningRequest } from "../schemas/fine_tuning.ts";
 import { chosenModel } from "../served_model.ts";
-import type { FineTuning, Handler, ServerParts } from "../server_parts.ts";
+import { fineTuningOf, type Handler, type ServerParts } from "../server_parts.ts";
 
 /** What a learning rate multiplier multiplies: the default of `graft train`. */
-const LEARNING_RATE = 2e-4;
+const LEARNING_RATE = FINE_TUNE_PARAMETERS.learningRate.default;
 const MOST_LISTED = 100;
 const LISTED = 20;
-
-/** @throws {ApiError} 400 if the server trains nothing */
-function fineTuningOf({ fineTuning }: ServerParts): FineTuning {
-  if (fineTuning !== undefined) return fineTuning;
-  throw new ApiError(400, "This server trains no models", {
-    code: "fine_tuning_disabled",
-  });
-}
 
 export function createJob(parts: ServerParts): Handler {
   return async (context) => {

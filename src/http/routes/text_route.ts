@@ -3,6 +3,7 @@ import type { Context } from "hono";
 import type { GeneratedText } from "../../serve/text_generator.ts";
 import type { TokenScores } from "../../serve/log_probabilities.ts";
 import type { AdapterMatrices } from "../../serve/adapter_inputs.ts";
+import { unixSeconds } from "../../system/unix_time.ts";
 import { VERSION } from "../../version.ts";
 import { ApiError, fromLibrary } from "../api_error.ts";
 import { eventStream } from "../event_stream.ts";
@@ -101,7 +102,7 @@ function answeringOf(
     count,
     head: {
       id: `${format.prefix}-${crypto.randomUUID()}`,
-      created: Math.floor(Date.now() / 1000),
+      created: unixSeconds(),
       model: served.id,
       system_fingerprint: `graft-${VERSION}`,
       ...(served.adapter === undefined ? {} : { adapter_generation: served.adapter.generation }),
