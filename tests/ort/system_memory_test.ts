@@ -1,5 +1,11 @@
 import { assert, assertEquals } from "@std/assert";
-import { collectGarbage, freeBytes, processMemory, treeMemory, watchTree } from "../../src/system/memory.ts";
+import {
+  collectGarbage,
+  freeBytes,
+  processMemory,
+  treeMemory,
+  watchTree,
+} from "../../src/system/memory.ts";
 
 const MIB = 2 ** 20;
 
