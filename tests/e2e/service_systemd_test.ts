@@ -217,7 +217,7 @@ testUnderSystemd(
   async (systemd) => {
     await install(systemd, MODEL);
     // More than the round takes until it knows, less than the training: the program carries its code.
-    const limit = Deno.env.get("GRAFT_BINARY") ? "140M" : "120M";
+    const limit = Deno.env.get("GRAFT_BINARY") ? "160M" : "120M";
     await override(systemd, "graft-train.service", `MemoryMax=${limit}`);
     const row = `{"text": "one"}\\n{"text": "two"}\\n`;
     await systemd.run("sh", "-c", `printf '${row}' > /var/lib/graft/data/rows.jsonl`);
