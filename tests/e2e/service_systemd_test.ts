@@ -1,7 +1,8 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { modelDir } from "../helpers/fixture_models.ts";
-import { type Systemd, testUnderSystemd, until } from "../helpers/systemd.ts";
+import { type Systemd, testUnderSystemd } from "../helpers/systemd.ts";
+import { until } from "../helpers/until.ts";
 import { install, override } from "../helpers/systemd_service.ts";
 import { graftProcess } from "../helpers/graft.ts";
 import { pairs, sha256 } from "../helpers/training_runs.ts";

@@ -10,7 +10,7 @@ import { ServiceManager } from "../../src/system/notify.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { postJson } from "../helpers/http_server.ts";
 import { askOnce } from "../helpers/line_clients.ts";
-import { until } from "../helpers/systemd.ts";
+import { until } from "../helpers/until.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 const MODELS: Readonly<Record<string, string>> = {
