@@ -223,7 +223,7 @@ export {
   InferenceModel,
   type InferenceSurroundings,
   type ReadText,
-  type SwitchableAdapter,
+  type RequestAdapter,
 } from "./src/tasks/inference_model.ts";
 export type { AdapterMatrices } from "./src/serve/adapter_inputs.ts";
 export type { SwitchedAdapter, WeightedAdapter } from "./src/lora/switched.ts";

@@ -32,6 +32,11 @@ export interface SwitchedModel {
   readonly products: readonly SwitchedProduct[];
 }
 
+/** An adapter has more than low-rank matrices of the products: it can only be merged. */
+export class NotSwitchableError extends BadInputError {
+  override name = "NotSwitchableError";
+}
+
 /** Matrices of one product: A [1, in, rank], B [1, rank, out]; float32. */
 interface ProductMatrices {
   readonly a: Tensor;
@@ -87,8 +92,9 @@ export function injectSwitched(model: Model, modules: readonly LinearModule[]): 
  * The matrices of an adapter for the products of a switched graph.
  *
  * @param modules all of the base
- * @throws {BadInputError} for an adapter of another kind, with more than matrices, or for modules that are
- *   no part of the products
+ * @throws {NotSwitchableError} for an adapter of another kind, with more than matrices, or for modules that
+ *   are no part of the products
+ * @throws {BadInputError} for one that does not fit the model
  */
 export function switchedAdapter(
   modules: readonly LinearModule[],
@@ -97,7 +103,7 @@ export function switchedAdapter(
   where: string,
 ): SwitchedAdapter {
   const refuse = (what: string): never => {
-    throw new BadInputError(
+    throw new NotSwitchableError(
       `${where} ${what}: it can be merged, but not switched between requests`,
     );
   };

@@ -27,7 +27,7 @@ function modelJson({ id, created, model, adapter, adapters }: ServedModel) {
     object: "model",
     created,
     owned_by: "graft",
-    root: adapter?.path ?? id,
+    root: adapter?.source.path ?? id,
     parent: adapter === undefined ? null : adapters!.base,
     ...(adapter === undefined ? {} : { adapter_generation: adapter.generation }),
     max_model_len: model.contextSize ?? null,

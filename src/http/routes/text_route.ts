@@ -57,9 +57,10 @@ const MOST_ANSWERS_IN_ALL = 64;
 /** Answers a request at once, or in pieces. */
 export async function answerText(
   context: Context,
-  request: TextRequest,
+  given: TextRequest,
   parts: ServerParts,
 ): Promise<Response> {
+  const request = { ...given, served: answeredBy(given) };
   const { served, prompts, sampling } = request;
   const answering = answeringOf(context, request, parts);
   if (prompts.length * answering.count > MOST_ANSWERS_IN_ALL) {
@@ -192,6 +193,11 @@ async function inPieces(
   });
 }
 
+/** A mix is of the base, whichever adapter the name stands for. */
+function answeredBy({ served, sampling }: TextRequest): ServedModel {
+  return sampling.lora && served.base !== undefined ? { ...served.base, id: served.id } : served;
+}
+
 /** @throws {ApiError} 400 for scales where the model takes no adapters, 404 for an unknown one */
 function adapterOf(
   { adapter, adapters }: ServedModel,
@@ -200,5 +206,6 @@ function adapterOf(
   if (lora && adapters === undefined) {
     throw new ApiError(400, "This server takes no adapters", { param: "lora" });
   }
-  return lora ? adapters!.mix(lora) : adapter?.matrices ?? adapters?.mix();
+  if (lora || adapter === undefined) return adapters?.mix(lora ?? undefined);
+  return adapter.merged === undefined ? adapter.source.matrices : undefined;
 }

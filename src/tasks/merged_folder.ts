@@ -1,0 +1,31 @@
+/** Folders of merged models that are found again by what they are made of. */
+import { join } from "@std/path";
+import { digestOf } from "../lora/digest.ts";
+import { adapterDigest } from "../model/adapter_dir.ts";
+import { CERTIFICATE_FILE } from "../model/merge_adapters.ts";
+import { exists } from "../system/durable_files.ts";
+import { VERSION } from "../version.ts";
+
+const DIGITS = 24;
+
+/**
+ * A folder's name for the merge of an adapter: other files, another base or release give another name.
+ *
+ * @param baseDigest as `InferenceModel.digest`
+ * @throws {BadInputError} for a folder that holds no adapter
+ */
+export function mergedFolderName(baseDigest: string, adapterPath: string): string {
+  const parts = [baseDigest, adapterDigest(adapterPath), VERSION].join("\n");
+  const digest = digestOf(new TextEncoder().encode(parts));
+  return digest.slice("sha256:".length).slice(0, DIGITS);
+}
+
+/** Whether a name is one of {@linkcode mergedFolderName}. */
+export function isMergedFolderName(name: string): boolean {
+  return name.length === DIGITS && /^[0-9a-f]+$/.test(name);
+}
+
+/** Whether a folder has a merged model: a merge puts it in its place as a whole. */
+export function hasMergedModel(folder: string): boolean {
+  return exists(join(folder, CERTIFICATE_FILE));
+}
