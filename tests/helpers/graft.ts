@@ -38,7 +38,11 @@ function command(
 
 /** Starts `graft` as users do, who have its garbage collected: where memory is what is tested. */
 export function startTidyGraft(...args: string[]): Deno.ChildProcess {
-  if (BINARY) return startGraft(...args);
+  return BINARY ? startGraft(...args) : startTidySource(...args);
+}
+
+/** As {@linkcode startTidyGraft}, and from the source even if there is a binary. */
+export function startTidySource(...args: string[]): Deno.ChildProcess {
   const flags = "--v8-flags=--max-semi-space-size=4,--heap-growing-percent=25";
   return new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", flags, MAIN, ...args],
