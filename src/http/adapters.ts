@@ -38,6 +38,8 @@ export interface AdaptersOptions {
   readonly merges?: BackgroundMerges;
   /** Most merged models at a time, each in its own memory; default 1. */
   readonly mostMerged?: number;
+  /** Whether requests are in work that comparing both ways should not slow down; default never. */
+  readonly isBusy?: () => boolean;
   /** Told what the operator should know. */
   readonly onNote?: (line: string) => void;
 }
@@ -309,7 +311,8 @@ export class Adapters {
     };
     try {
       await this.#probe.tryMerged(model);
-      const times = matrices && await compareWays(this.#model, matrices, model, signal);
+      const { isBusy = () => false } = this.#options;
+      const times = matrices && await compareWays(this.#model, matrices, model, signal, isBusy);
       await this.#inTurn(() => {
         signal.throwIfAborted();
         return Promise.resolve(this.#choose(merge, new HeldModel(model, close), times));

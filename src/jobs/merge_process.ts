@@ -1,5 +1,5 @@
 /** `graft merge` as a process beside the server. */
-import { type ProcessSurroundings, YieldingProcess } from "./yielding_process.ts";
+import { YieldingProcess } from "./yielding_process.ts";
 
 export interface MergeProcessOptions {
   /** The base, as the command line names it. */
@@ -12,15 +12,18 @@ export interface MergeProcessOptions {
   readonly flags: readonly string[];
 }
 
-/** Starts a merge; told to stop, it writes nothing. Requests time the result, so the merge does not. */
+/**
+ * Starts a merge; told to stop, it writes nothing. It has the lowest priority, but does not stand still
+ * while requests are in work: a server that is never idle could otherwise not change its adapter. The
+ * server times the result, so the merge does not.
+ */
 export function startMerge(
   { model, adapter, savePath, flags }: MergeProcessOptions,
-  surroundings: ProcessSurroundings,
 ): YieldingProcess {
   return new YieldingProcess([
     "merge",
     ...["--model", model, "--adapter-path", adapter, "--save-path", savePath],
     "--no-latency",
     ...flags,
-  ], surroundings);
+  ]);
 }

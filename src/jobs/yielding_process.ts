@@ -1,4 +1,4 @@
-/** A verb as a process that gives way to everything else, and to requests. */
+/** A verb as a process that gives way to everything else, and if asked stands still for requests. */
 import { setPriority } from "node:os";
 import { TextLineStream } from "@std/streams";
 import { EXIT } from "../errors.ts";
@@ -25,8 +25,8 @@ export type ProcessEnd =
   | { readonly ended: "failed"; readonly why: string };
 
 export interface ProcessSurroundings {
-  /** Whether requests are in work that it should not slow down. */
-  readonly isBusy: () => boolean;
+  /** Whether requests are in work, while which it stands still; default never. */
+  readonly isBusy?: () => boolean;
   /** Told of each line of standard error. */
   readonly onLine?: (line: string) => void;
 }
@@ -41,7 +41,7 @@ export class YieldingProcess {
   readonly ended: Promise<ProcessEnd>;
 
   /** @param args verb and flags */
-  constructor(args: readonly string[], { isBusy, onLine }: ProcessSurroundings) {
+  constructor(args: readonly string[], { isBusy = () => false, onLine }: ProcessSurroundings = {}) {
     this.#child = startSelf(args, "piped");
     writeKernelFile(`/proc/${this.#child.pid}/oom_score_adj`, OOM_SCORE_ADJ);
     try {

@@ -14,7 +14,7 @@ export interface AdaptersSurroundings {
   /** The base as the command line names it, and as requests do. */
   readonly path: string;
   readonly id: string;
-  /** Whether requests are in work that a merge should not slow down. */
+  /** Whether requests are in work that a comparison should not slow down. */
   readonly isBusy: () => boolean;
   /** Opens a merged model, ready to answer. */
   readonly open: (path: string) => Promise<InferenceModel>;
@@ -57,7 +57,6 @@ export async function openAdapters(
   const { loraDir, jobsDir, mergedDir, maxLoraRank, maxLoras, maxMerged, loraWay } = flags;
   const modules = loraModules(flags);
   if (loraDir === undefined && jobsDir === undefined && modules.length === 0) return undefined;
-  const merging = { isBusy };
   const runtime = [
     ...providerArguments(flags),
     ...(flags.ortLib === undefined ? [] : ["--ort-lib", flags.ortLib]),
@@ -73,10 +72,10 @@ export async function openAdapters(
     merges: mergedDir === undefined ? undefined : new BackgroundMerges({
       folder: resolve(mergedDir),
       baseDigest: model.digest,
-      start: (adapter, savePath) =>
-        startMerge({ model: path, adapter, savePath, flags: runtime }, merging),
+      start: (adapter, savePath) => startMerge({ model: path, adapter, savePath, flags: runtime }),
       open,
     }),
+    isBusy,
     onNote,
   });
   for (const [name, folder] of modules) {
