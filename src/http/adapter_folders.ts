@@ -1,5 +1,6 @@
 /** The folder that requests may load adapters from: what is in it, and which paths lie inside. */
 import { join } from "@std/path";
+import { isOnnxAdapter } from "../tasks/inference_model.ts";
 import { ApiError } from "./api_error.ts";
 
 /** A folder inside of it whose adapter can be loaded. */
@@ -38,7 +39,8 @@ export function listAdapterFolders(folder: string): readonly AdapterFolder[] {
 /** When the weights of an adapter were written; `undefined` if there are none inside of the folder. */
 function writtenAt(folder: string, name: string): number | undefined {
   try {
-    const stat = Deno.statSync(join(pathInside(folder, name), WEIGHTS));
+    const path = pathInside(folder, name);
+    const stat = Deno.statSync(isOnnxAdapter(path) ? path : join(path, WEIGHTS));
     return stat.isFile ? Math.floor((stat.mtime?.getTime() ?? 0) / 1000) : undefined;
   } catch {
     return undefined;
@@ -55,7 +57,7 @@ export function pathInside(folder: string, path: string): string {
   const outside = () =>
     new ApiError(
       400,
-      `${JSON.stringify(path)} is no folder inside of the server's folder of adapters`,
+      `${JSON.stringify(path)} is no adapter inside of the server's folder of adapters`,
       {
         param: "lora_path",
         code: "invalid_lora_adapter",
@@ -64,7 +66,9 @@ export function pathInside(folder: string, path: string): string {
   try {
     const root = Deno.realPathSync(folder);
     const real = Deno.realPathSync(path.startsWith("/") ? path : join(root, path));
-    if (!real.startsWith(`${root}/`) || !Deno.statSync(real).isDirectory) throw outside();
+    const { isDirectory, isFile } = Deno.statSync(real);
+    const isAdapter = isDirectory || isFile && isOnnxAdapter(real);
+    if (!real.startsWith(`${root}/`) || !isAdapter) throw outside();
     return real;
   } catch {
     throw outside();

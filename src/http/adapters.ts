@@ -146,11 +146,11 @@ export class Adapters {
     const way = options.way ?? this.#options.way ?? "bound";
     return this.#inTurn(async () => {
       const before = this.#checkChange(name, options);
-      const { rank, matrices } = await this.#read(name, path, way);
+      const { rank, matrices, isMergeable } = await this.#read(name, path, way);
       if (matrices !== undefined) await this.#probe.tryBound(matrices);
       const entry: Entry = before ?? { name, id: ++this.#lastId };
       this.#entries.set(name, entry);
-      return this.#begin(entry, { path, rank, matrices, way });
+      return this.#begin(entry, { path, rank, matrices, way, isMergeable });
     });
   }
 
@@ -247,8 +247,11 @@ export class Adapters {
         { param: "lora_path", code: "lora_rank_limit_exceeded" },
       );
     }
+    if (way === "merged" && !read.isMergeable) throw invalidAdapter("it can only be bound");
     if (read.matrices !== undefined) return read;
-    if (merges === undefined || way === "bound") throw invalidAdapter(read.mergeOnly!);
+    if (merges === undefined || way === "bound" || !read.isMergeable) {
+      throw invalidAdapter(read.unboundBecause!);
+    }
     const others = [...this.#entries.values()].filter((other) =>
       other.name !== name &&
       (other.pending ?? other.current?.source)?.matrices === undefined
@@ -266,7 +269,10 @@ export class Adapters {
     entry.merge = undefined;
     entry.pending = adapter.matrices === undefined ? adapter : undefined;
     if (adapter.matrices !== undefined) this.#use(entry, adapter);
-    if (adapter.way !== "bound" && this.#options.merges !== undefined) this.#merge(entry, adapter);
+    const { merges } = this.#options;
+    if (merges !== undefined && adapter.way !== "bound" && adapter.isMergeable) {
+      this.#merge(entry, adapter);
+    }
     return { ...entry };
   }
 

@@ -18,6 +18,8 @@ export interface AdapterSource {
   /** What the base takes for it; absent if it can only be merged. */
   readonly matrices?: AdapterMatrices;
   readonly way: AdapterWay;
+  /** Whether it can be merged. */
+  readonly isMergeable: boolean;
 }
 
 /** An adapter that answers requests. */

@@ -3,8 +3,7 @@ import { type Given, wholeConfig } from "../config/given.ts";
 import type { ParametersOf } from "../config/parameter.ts";
 import { GuardedGrammars, type TokenGrammar } from "../data/guarded_grammars.ts";
 import type { Message as ChatMessage } from "../data/mod.ts";
-import { ParameterError } from "../errors.ts";
-import type { Adapter } from "../lora/adapter_files.ts";
+import { BadInputError, ParameterError } from "../errors.ts";
 import { checkBase } from "../lora/apply.ts";
 import { DEFAULT_LORA } from "../lora/config.ts";
 import { modelDigest } from "../lora/digest.ts";
@@ -17,12 +16,16 @@ import {
   switchedAdapter,
   type SwitchedModel,
   type SwitchedProduct,
+  switchedRank,
+  switchedTensors,
+  versionOf,
   type WeightedAdapter,
 } from "../lora/switched.ts";
 import { resolveTargets } from "../lora/targets.ts";
 import { loadAdapter } from "../model/adapter_dir.ts";
 import type { ModelKind } from "../model/model_kind.ts";
 import type { AdapterNote } from "../model/adapter_note.ts";
+import { isOnnxAdapter, loadOnnxAdapter } from "../model/onnx_adapter_file.ts";
 import type { OpenedModel } from "../model/open_model.ts";
 import { readTextFiles } from "../model/tokenizer_files.ts";
 import { openRunner, type RuntimeOptions } from "../runtime/open_runner.ts";
@@ -115,14 +118,18 @@ type EncoderMethod = "classify" | "embed";
 /** Most texts that an encoder reads at once. */
 const MOST_TEXTS = 32;
 
+export { isOnnxAdapter };
+
 /** An adapter that requests are to be answered with. */
 export interface RequestAdapter {
   /** Its largest rank. */
   readonly rank: number;
   /** What {@linkcode AnswerOptions.adapter} takes; absent if the adapter must be merged. */
   readonly matrices?: AdapterMatrices;
-  /** Why it must be merged; a sentence. */
-  readonly mergeOnly?: string;
+  /** Why there are none; a sentence. */
+  readonly unboundBecause?: string;
+  /** Whether {@linkcode merge} takes it. */
+  readonly isMergeable: boolean;
 }
 
 /** How a prompt is answered. */
@@ -283,29 +290,47 @@ export class InferenceModel implements Disposable {
   /**
    * Reads an adapter for requests, beside others; the base's weights stay as they are.
    *
-   * @param path folder or name of an adapter
+   * @param path folder or name of an adapter, or an `.onnx_adapter` file that graft has exported
    * @throws {BadInputError} for an adapter that is unsound or of another base
    */
   async loadAdapter(path: string): Promise<RequestAdapter> {
+    if (isOnnxAdapter(path)) return await this.#loadExported(path);
     const { adapter } = loadAdapter(path);
     checkBase(adapter, this.#opened.model, path);
     const ranks = Array.from(adapter.lora.values(), ({ a }) => a.dims[0]);
-    return { rank: Math.max(0, ...ranks), ...await this.#switchable(adapter, path) };
+    const switchable = await this.#switchable(
+      path,
+      (products) => switchedAdapter(this.#modules(), products, adapter, path),
+    );
+    return { rank: Math.max(0, ...ranks), isMergeable: true, ...switchable };
+  }
+
+  async #loadExported(path: string): Promise<RequestAdapter> {
+    const { modelVersion, tensors } = loadOnnxAdapter(path);
+    if (modelVersion !== versionOf(this.digest)) {
+      throw new BadInputError(`${path}: the adapter was exported for another base`);
+    }
+    const switchable = await this.#switchable(
+      path,
+      (products) => switchedTensors(products, tensors, path),
+    );
+    const rank = switchedRank(this.#products ?? [], tensors);
+    return { rank, isMergeable: false, ...switchable };
   }
 
   /** What requests switch an adapter by, or why they cannot. */
   async #switchable(
-    adapter: Adapter,
     path: string,
-  ): Promise<Pick<RequestAdapter, "matrices" | "mergeOnly">> {
+    matricesFor: (products: readonly SwitchedProduct[]) => AdapterMatrices,
+  ): Promise<Pick<RequestAdapter, "matrices" | "unboundBecause">> {
     if (this.kind === "causal") await this.#generate();
     if (this.#products === undefined) {
-      return { mergeOnly: `${this.#opened.file} does not take adapters as inputs` };
+      return { unboundBecause: `${this.#opened.file} does not take ${path} as inputs` };
     }
     try {
-      return { matrices: switchedAdapter(this.#modules(), this.#products, adapter, path) };
+      return { matrices: matricesFor(this.#products) };
     } catch (error) {
-      if (error instanceof NotSwitchableError) return { mergeOnly: error.message };
+      if (error instanceof NotSwitchableError) return { unboundBecause: error.message };
       throw error;
     }
   }

@@ -1,5 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
+import { exportAdapters } from "../../src/tasks/export.ts";
 import { saveRandomAdapter } from "../helpers/adapter_folder.ts";
+import { modelDir } from "../helpers/fixture_models.ts";
 import { postJson, serveTiny, type TestServer } from "../helpers/http_server.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
@@ -227,5 +229,26 @@ Deno.test("graft's API: the folders that can be loaded are listed, and nothing o
       assertEquals(paths[0], "b");
       assertEquals(paths.toSorted(), ["a", "b", "big", "c"]);
     });
+  });
+});
+
+Deno.test("graft's API: an exported .onnx_adapter answers as its folder does, and mixes", async () => {
+  await withAdapters(async (server, folder) => {
+    const adapterPath = [`${folder}/a`];
+    await exportAdapters({ model: modelDir(LLAMA), adapterPath, savePath: `${folder}/out` });
+    Deno.renameSync(`${folder}/out/a.onnx_adapter`, `${folder}/lamp.onnx_adapter`);
+    await load(server, "folder", "a");
+    assertEquals((await load(server, "file", "lamp.onnx_adapter")).status, 200);
+    const expected = (await complete(server, "folder")).text;
+    assertEquals((await complete(server, "file")).text, expected);
+    const lora = [{ id: 0, scale: 0.5 }, { id: 1, scale: 0.5 }];
+    assertEquals((await complete(server, LLAMA, { lora })).text, expected);
+    Deno.writeTextFileSync(`${folder}/bad.onnx_adapter`, "x".repeat(100));
+    assertEquals(errorOf(await load(server, "bad", "bad.onnx_adapter")), [
+      400,
+      "invalid_lora_adapter",
+    ]);
+    const merged = await load(server, "other", "lamp.onnx_adapter", { way: "merged" });
+    assertEquals(merged.status, 400);
   });
 });

@@ -68,7 +68,7 @@ Deno.test("InferenceModel.loadAdapter() refuses adapters that do not fit, and sa
     saveRandomAdapter(`${folder}/other`, name, { seed: 1, baseDigest: `sha256:${"0".repeat(64)}` });
     {
       using model = await open(name, ["q_proj"]);
-      assertStringIncludes((await model.loadAdapter(`${folder}/mlp`)).mergeOnly!, "up_proj");
+      assertStringIncludes((await model.loadAdapter(`${folder}/mlp`)).unboundBecause!, "up_proj");
       await assertRejects(
         () => model.loadAdapter(`${folder}/other`),
         BadInputError,

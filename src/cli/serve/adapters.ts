@@ -6,6 +6,7 @@ import { ApiError } from "../../http/api_error.ts";
 import { BackgroundMerges } from "../../http/background_merges.ts";
 import { startMerge } from "../../jobs/merge_process.ts";
 import { loadAdapter } from "../../model/adapter_dir.ts";
+import { isOnnxAdapter } from "../../model/onnx_adapter_file.ts";
 import type { InferenceModel } from "../../tasks/inference_model.ts";
 import { providerArguments } from "../runtime_flags.ts";
 import type { ServeFlags } from "./serve_flags.ts";
@@ -38,9 +39,10 @@ export function checkAdapterFlags({ loraWay, mergedDir, adapterPath }: ServeFlag
 export function switchedModules(flags: ServeFlags): readonly string[] {
   if (flags.loraTargetModules.length > 0) return flags.loraTargetModules;
   if (flags.loraDir !== undefined || flags.jobsDir !== undefined) return ["all-linear"];
-  const adapted = loraModules(flags).flatMap(([, folder]) => [
-    ...loadAdapter(folder).adapter.lora.keys(),
-  ]);
+  const paths = loraModules(flags).map(([, path]) => path);
+  // An exported file names inputs of products, not modules.
+  if (paths.some(isOnnxAdapter)) return ["all-linear"];
+  const adapted = paths.flatMap((path) => [...loadAdapter(path).adapter.lora.keys()]);
   return [...new Set(adapted)];
 }
 
