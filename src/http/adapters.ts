@@ -277,7 +277,11 @@ export class Adapters {
   }
 
   /** Lets requests see an adapter. */
-  #use(entry: Entry, adapter: AdapterSource, more: Pick<NamedAdapter, "merged" | "times"> = {}) {
+  #use(
+    entry: Entry,
+    adapter: AdapterSource,
+    more: Pick<NamedAdapter, "merged" | "gainKept" | "times"> = {},
+  ) {
     const { name, id, current: before } = entry;
     const isOther = before !== undefined && before.source !== adapter;
     if (isOther) entry.previous = before.source;
@@ -310,7 +314,7 @@ export class Adapters {
   async #merged(merge: RunningMerge): Promise<void> {
     const { adapter: { path, matrices }, ended: { signal } } = merge;
     const { merges } = this.#options;
-    const { model, path: folder } = await merges!.merged(path, signal);
+    const { model, path: folder, gainKept } = await merges!.merged(path, signal);
     const close = () => {
       model[Symbol.dispose]();
       merges!.release(folder);
@@ -321,7 +325,8 @@ export class Adapters {
       const times = matrices && await compareWays(this.#model, matrices, model, signal, isBusy);
       await this.#inTurn(() => {
         signal.throwIfAborted();
-        return Promise.resolve(this.#choose(merge, new HeldModel(model, close), times));
+        const held = new HeldModel(model, close);
+        return Promise.resolve(this.#choose(merge, { merged: held, gainKept, times }));
       });
     } catch (error) {
       close();
@@ -330,18 +335,26 @@ export class Adapters {
   }
 
   /** Swaps a merged model in if it is worth its memory. */
-  #choose(merge: RunningMerge, held: HeldModel, times: WayTimes | undefined): void {
+  #choose(
+    merge: RunningMerge,
+    made: Pick<NamedAdapter, "merged" | "gainKept" | "times">,
+  ): void {
+    const { times, gainKept } = made;
     const { entry, adapter } = merge;
     const { onNote } = this.#options;
-    const text = times === undefined ? "" : `: ${timesText(times)}`;
+    const figures = [
+      ...(times === undefined ? [] : [timesText(times)]),
+      ...(gainKept === undefined ? [] : [`${(100 * gainKept).toFixed(1)}% of its gain is kept`]),
+    ];
+    const text = figures.length === 0 ? "" : `: ${figures.join(", ")}`;
     const isWorth = adapter.way !== "auto" || times === undefined || isFaster(times);
     if (isWorth && this.#makeRoom(entry)) {
-      this.#use(entry, adapter, { times, merged: held });
+      this.#use(entry, adapter, made);
       this.#mergeEnded(merge, { state: "done" });
       onNote?.(`${entry.name} answers merged${text}`);
       return;
     }
-    this.#retire(held);
+    this.#retire(made.merged);
     if (entry.current !== undefined) entry.current = { ...entry.current, times };
     this.#mergeEnded(merge, { state: "declined" });
     onNote?.(`${entry.name} stays bound${text}`);

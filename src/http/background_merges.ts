@@ -4,7 +4,12 @@ import { endOrphans } from "../jobs/end_orphans.ts";
 import type { YieldingProcess } from "../jobs/yielding_process.ts";
 import { exists, makeDirectory, removeDirectory } from "../system/durable_files.ts";
 import type { InferenceModel } from "../tasks/inference_model.ts";
-import { hasMergedModel, isMergedFolderName, mergedFolderName } from "../tasks/merged_folder.ts";
+import {
+  certifiedGainKept,
+  hasMergedModel,
+  isMergedFolderName,
+  mergedFolderName,
+} from "../tasks/merged_folder.ts";
 import { ApiError } from "./api_error.ts";
 
 export interface BackgroundMergesOptions {
@@ -18,6 +23,14 @@ export interface BackgroundMergesOptions {
   ) => Pick<YieldingProcess, "ended" | "stop">;
   /** Opens a merged model, ready to answer. */
   readonly open: (path: string) => Promise<InferenceModel>;
+}
+
+/** A merged model, opened. */
+export interface Merged {
+  readonly model: InferenceModel;
+  readonly path: string;
+  /** Share of the adapter's gain, if it was measured. */
+  readonly gainKept?: number;
 }
 
 /** Merged models that stay on disk for when their adapter is loaded again, besides those in use. */
@@ -47,7 +60,7 @@ export class BackgroundMerges {
   merged(
     adapterPath: string,
     signal: AbortSignal,
-  ): Promise<{ readonly model: InferenceModel; readonly path: string }> {
+  ): Promise<Merged> {
     const either = AbortSignal.any([signal, this.#closed.signal]);
     const { folder, baseDigest, open } = this.#options;
     const done = this.#last.then(async () => {
@@ -56,7 +69,7 @@ export class BackgroundMerges {
       try {
         if (!hasMergedModel(path)) await this.#merge(adapterPath, path, either);
         either.throwIfAborted();
-        return { model: await open(path), path };
+        return { model: await open(path), path, gainKept: certifiedGainKept(path) };
       } catch (error) {
         this.release(path);
         throw error;

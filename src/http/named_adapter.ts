@@ -34,6 +34,8 @@ export interface NamedAdapter {
   readonly created: number;
   /** What answers requests for its name, if it is merged. */
   readonly merged?: HeldModel;
+  /** Share of its gain that the merged model keeps, by the certificate. */
+  readonly gainKept?: number;
   /** What was measured to choose between both ways. */
   readonly times?: WayTimes;
 }
