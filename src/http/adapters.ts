@@ -5,23 +5,16 @@
  */
 import { BadInputError } from "../errors.ts";
 import type { AdapterMatrices } from "../serve/adapter_inputs.ts";
-import { unixSeconds } from "../system/unix_time.ts";
 import type { InferenceModel, RequestAdapter } from "../tasks/inference_model.ts";
-import { adapterNotFound, invalidAdapter } from "./adapter_errors.ts";
-import { AdapterMixes, type AdapterScale } from "./adapter_mixes.ts";
+import { invalidAdapter } from "./adapter_errors.ts";
 import { type AdapterFolder, listAdapterFolders, pathInside } from "./adapter_folders.ts";
+import { AdapterMixes, type AdapterScale } from "./adapter_mixes.ts";
 import { AdapterProbe } from "./adapter_probe.ts";
+import { AdapterTable, type Entry, type Expected } from "./adapter_table.ts";
 import { ApiError } from "./api_error.ts";
 import type { BackgroundMerges } from "./background_merges.ts";
-import { compareWays, type WayTimes } from "./compare_ways.ts";
-import { HeldModel } from "./held_model.ts";
-import type {
-  AdapterEntry,
-  AdapterMerge,
-  AdapterSource,
-  AdapterWay,
-  NamedAdapter,
-} from "./named_adapter.ts";
+import { MergedSwaps } from "./merged_swaps.ts";
+import type { AdapterEntry, AdapterSource, AdapterWay, NamedAdapter } from "./named_adapter.ts";
 
 export interface AdaptersOptions {
   /** Name of the base in requests. */
@@ -45,42 +38,34 @@ export interface AdaptersOptions {
 }
 
 /** How an adapter is loaded. */
-export interface LoadOptions {
-  /** Whether an adapter of the name is replaced; default false. */
-  readonly inPlace?: boolean;
-  /** The generation that the name must have: 0 for none. */
-  readonly expectedGeneration?: number;
+export interface LoadOptions extends Expected {
   /** Default that of the server. */
   readonly way?: AdapterWay;
 }
-
-/** A merge that goes on. */
-interface RunningMerge {
-  readonly entry: Entry;
-  readonly adapter: AdapterSource;
-  readonly ended: AbortController;
-}
-
-type Entry = { -readonly [K in keyof AdapterEntry]: AdapterEntry[K] } & { running?: RunningMerge };
 
 export class Adapters {
   readonly #model: InferenceModel;
   readonly #options: AdaptersOptions;
   readonly #probe: AdapterProbe;
   readonly #mixes: AdapterMixes;
-  readonly #entries = new Map<string, Entry>();
-  #generation = 0;
-  #lastId = -1;
+  readonly #table: AdapterTable;
+  /** Absent if adapters are never merged. */
+  readonly #swaps: MergedSwaps | undefined;
   /** One change at a time. */
   #turn: Promise<unknown> = Promise.resolve();
-  /** Merges that go on, and merged models that wait for their requests. */
-  readonly #ending = new Set<Promise<void>>();
 
   constructor(model: InferenceModel, options: AdaptersOptions) {
+    const { most, merges, mostMerged = 1, isBusy = () => false, onNote = () => {} } = options;
     this.#model = model;
     this.#options = options;
-    this.#probe = new AdapterProbe(model);
-    this.#mixes = new AdapterMixes(model, (id) => this.#withId(id));
+    const probe = this.#probe = new AdapterProbe(model);
+    const find = (id: number) => this.entries().find((entry) => entry.id === id);
+    this.#mixes = new AdapterMixes(model, find);
+    const table = this.#table = new AdapterTable(most, this.#mixes);
+    this.#swaps = merges && new MergedSwaps({
+      ...{ base: model, table, probe, merges, most: mostMerged, isBusy, onNote },
+      inTurn: (change) => this.#inTurn(change),
+    });
   }
 
   /** Name of the base in requests. */
@@ -106,16 +91,16 @@ export class Adapters {
 
   /** All that are loaded or being merged, in the order of loading. */
   entries(): readonly AdapterEntry[] {
-    return [...this.#entries.values()].sort((a, b) => a.id - b.id);
+    return this.#table.list();
   }
 
   get(name: string): NamedAdapter | undefined {
-    return this.#entries.get(name)?.current;
+    return this.#table.get(name)?.current;
   }
 
   /** Number of changes so far. */
   get generation(): number {
-    return this.#generation;
+    return this.#table.generation;
   }
 
   /** Scale of an adapter in what requests for the base get. */
@@ -145,12 +130,10 @@ export class Adapters {
   load(name: string, path: string, options: LoadOptions = {}): Promise<AdapterEntry> {
     const way = options.way ?? this.#options.way ?? "bound";
     return this.#inTurn(async () => {
-      const before = this.#checkChange(name, options);
+      this.#table.check(name, options);
       const { rank, matrices, isMergeable } = await this.#read(name, path, way);
       if (matrices !== undefined) await this.#probe.tryBound(matrices);
-      const entry: Entry = before ?? { name, id: ++this.#lastId };
-      this.#entries.set(name, entry);
-      return this.#begin(entry, { path, rank, matrices, way, isMergeable });
+      return this.#begin(this.#table.entryFor(name), { path, rank, matrices, way, isMergeable });
     });
   }
 
@@ -163,15 +146,13 @@ export class Adapters {
    */
   rollBack(name: string, { expectedGeneration }: LoadOptions = {}): Promise<AdapterEntry> {
     return this.#inTurn(() => {
-      const entry = this.#known(name);
-      this.#checkChange(name, { inPlace: true, expectedGeneration });
-      if (entry.previous === undefined) {
-        throw new ApiError(409, `${name} has not been replaced: there is nothing to go back to`, {
-          param: "lora_name",
-          code: "no_previous_lora_adapter",
-        });
-      }
-      return Promise.resolve(this.#begin(entry, entry.previous));
+      const entry = this.#table.known(name);
+      this.#table.check(name, { inPlace: true, expectedGeneration });
+      if (entry.previous !== undefined) return this.#begin(entry, entry.previous);
+      throw new ApiError(409, `${name} has not been replaced: there is nothing to go back to`, {
+        param: "lora_name",
+        code: "no_previous_lora_adapter",
+      });
     });
   }
 
@@ -182,14 +163,10 @@ export class Adapters {
    */
   unload(name: string, { expectedGeneration }: LoadOptions = {}): Promise<void> {
     return this.#inTurn(() => {
-      const entry = this.#known(name);
-      this.#checkChange(name, { inPlace: true, expectedGeneration });
-      this.#entries.delete(name);
-      entry.running?.ended.abort();
-      this.#retire(entry.current?.merged);
-      this.#mixes.forget(entry.id);
-      this.#generation++;
-      return Promise.resolve();
+      const entry = this.#table.known(name);
+      this.#table.check(name, { inPlace: true, expectedGeneration });
+      this.#swaps?.end(entry);
+      this.#table.remove(entry);
     });
   }
 
@@ -201,8 +178,7 @@ export class Adapters {
   setUsual(parts: readonly AdapterScale[]): Promise<void> {
     return this.#inTurn(() => {
       this.#mixes.setUsual(parts);
-      this.#generation++;
-      return Promise.resolve();
+      this.#table.changed();
     });
   }
 
@@ -220,15 +196,13 @@ export class Adapters {
   /** Ends merges, and resolves when merged models are closed, which waits for their requests. */
   async close(): Promise<void> {
     await this.#inTurn(() => {
-      for (const { running, current } of this.#entries.values()) {
-        running?.ended.abort();
-        this.#retire(current?.merged);
+      for (const entry of this.#table.list()) {
+        this.#swaps?.end(entry);
+        this.#table.remove(entry);
       }
-      this.#entries.clear();
-      return Promise.resolve();
     });
     await this.#options.merges?.close();
-    await Promise.all(this.#ending);
+    await this.#table.ended();
   }
 
   /** @throws {ApiError} 400 for an adapter that cannot be used in this way */
@@ -252,7 +226,7 @@ export class Adapters {
     if (merges === undefined || way === "bound" || !read.isMergeable) {
       throw invalidAdapter(read.unboundBecause!);
     }
-    const others = [...this.#entries.values()].filter((other) =>
+    const others = this.#table.list().filter((other) =>
       other.name !== name &&
       (other.pending ?? other.current?.source)?.matrices === undefined
     );
@@ -263,188 +237,18 @@ export class Adapters {
   }
 
   /** Makes an adapter what its name stands for: at once if it can be bound, otherwise when it is merged. */
-  #begin(entry: Entry, adapter: AdapterSource): AdapterEntry {
-    entry.running?.ended.abort();
-    entry.running = undefined;
+  #begin(entry: Entry, source: AdapterSource): AdapterEntry {
+    this.#swaps?.end(entry);
     entry.merge = undefined;
-    entry.pending = adapter.matrices === undefined ? adapter : undefined;
-    if (adapter.matrices !== undefined) this.#use(entry, adapter);
-    const { merges } = this.#options;
-    if (merges !== undefined && adapter.way !== "bound" && adapter.isMergeable) {
-      this.#merge(entry, adapter);
-    }
+    entry.pending = source.matrices === undefined ? source : undefined;
+    if (source.matrices !== undefined) this.#table.use(entry, source);
+    if (source.way !== "bound" && source.isMergeable) this.#swaps?.begin(entry, source);
     return { ...entry };
   }
 
-  /** Lets requests see an adapter. */
-  #use(
-    entry: Entry,
-    adapter: AdapterSource,
-    more: Pick<NamedAdapter, "merged" | "gainKept" | "times"> = {},
-  ) {
-    const { name, id, current: before } = entry;
-    const isOther = before !== undefined && before.source !== adapter;
-    if (isOther) entry.previous = before.source;
-    entry.current = {
-      ...{ name, id, source: adapter, ...more },
-      generation: ++this.#generation,
-      created: unixSeconds(),
-    };
-    this.#retire(before?.merged);
-    // A mix that requests get without asking must go on.
-    if (adapter.matrices === undefined) this.#mixes.forget(id);
-    this.#mixes.clear();
-  }
-
-  #merge(entry: Entry, adapter: AdapterSource): void {
-    const merge: RunningMerge = { entry, adapter, ended: new AbortController() };
-    entry.running = merge;
-    entry.merge = { path: adapter.path, state: "running" };
-    this.#untilEnded(
-      this.#merged(merge).catch((error) => {
-        if (merge.ended.signal.aborted) return;
-        const message = error instanceof Error ? error.message : String(error);
-        this.#mergeEnded(merge, { state: "failed", error: message });
-        this.#options.onNote?.(`${entry.name} is not merged: ${message}`);
-      }),
-    );
-  }
-
-  /** Merges, tries, compares and swaps. */
-  async #merged(merge: RunningMerge): Promise<void> {
-    const { adapter: { path, matrices }, ended: { signal } } = merge;
-    const { merges } = this.#options;
-    const { model, path: folder, gainKept } = await merges!.merged(path, signal);
-    const close = () => {
-      model[Symbol.dispose]();
-      merges!.release(folder);
-    };
-    try {
-      await this.#probe.tryMerged(model);
-      const { isBusy = () => false } = this.#options;
-      const times = matrices && await compareWays(this.#model, matrices, model, signal, isBusy);
-      await this.#inTurn(() => {
-        signal.throwIfAborted();
-        const held = new HeldModel(model, close);
-        return Promise.resolve(this.#choose(merge, { merged: held, gainKept, times }));
-      });
-    } catch (error) {
-      close();
-      throw error;
-    }
-  }
-
-  /** Swaps a merged model in if it is worth its memory. */
-  #choose(
-    merge: RunningMerge,
-    made: Pick<NamedAdapter, "merged" | "gainKept" | "times">,
-  ): void {
-    const { times, gainKept } = made;
-    const { entry, adapter } = merge;
-    const { onNote } = this.#options;
-    const figures = [
-      ...(times === undefined ? [] : [timesText(times)]),
-      ...(gainKept === undefined ? [] : [`${(100 * gainKept).toFixed(1)}% of its gain is kept`]),
-    ];
-    const text = figures.length === 0 ? "" : `: ${figures.join(", ")}`;
-    const isWorth = adapter.way !== "auto" || times === undefined || isFaster(times);
-    if (isWorth && this.#makeRoom(entry)) {
-      this.#use(entry, adapter, made);
-      this.#mergeEnded(merge, { state: "done" });
-      onNote?.(`${entry.name} answers merged${text}`);
-      return;
-    }
-    this.#retire(made.merged);
-    if (entry.current !== undefined) entry.current = { ...entry.current, times };
-    this.#mergeEnded(merge, { state: "declined" });
-    onNote?.(`${entry.name} stays bound${text}`);
-  }
-
-  /**
-   * Lets others answer bound again, the oldest first, so that there is room for one more merged model.
-   *
-   * @returns whether there is
-   */
-  #makeRoom(entry: Entry): boolean {
-    const { mostMerged = 1 } = this.#options;
-    const others = [...this.#entries.values()]
-      .filter(({ name, current }) => name !== entry.name && current?.merged !== undefined)
-      .sort((a, b) => a.current!.generation - b.current!.generation);
-    const tooMany = others.length + 1 - mostMerged;
-    if (tooMany <= 0) return true;
-    const bindable = others.filter(({ current }) => current!.source.matrices !== undefined);
-    if (bindable.length < tooMany) return false;
-    for (const other of bindable.slice(0, tooMany)) {
-      const { source, times } = other.current!;
-      this.#use(other, source, { times });
-    }
-    return true;
-  }
-
-  #mergeEnded({ entry, adapter: { path } }: RunningMerge, how: Omit<AdapterMerge, "path">): void {
-    entry.merge = { path, ...how };
-    entry.running = undefined;
-    entry.pending = undefined;
-  }
-
-  /** Closes a merged model once its requests are answered. */
-  #retire(merged: HeldModel | undefined): void {
-    if (merged !== undefined) this.#untilEnded(merged.retire());
-  }
-
-  #untilEnded(work: Promise<void>): void {
-    const ended = work.then(() => void this.#ending.delete(ended));
-    this.#ending.add(ended);
-  }
-
-  #known(name: string): Entry {
-    const entry = this.#entries.get(name);
-    if (entry === undefined) throw adapterNotFound(name);
-    return entry;
-  }
-
-  #withId(id: number): AdapterEntry | undefined {
-    return this.entries().find((entry) => entry.id === id);
-  }
-
-  /** What a name stands for before a change. */
-  #checkChange(name: string, { inPlace, expectedGeneration }: LoadOptions): Entry | undefined {
-    const before = this.#entries.get(name);
-    const generation = before?.current?.generation ?? 0;
-    if (expectedGeneration !== undefined && expectedGeneration !== generation) {
-      throw new ApiError(
-        409,
-        `${name} has generation ${generation}, not ${expectedGeneration}: another change came first`,
-        { param: "expected_generation", code: "generation_conflict" },
-      );
-    }
-    if (before !== undefined && inPlace !== true) {
-      throw new ApiError(
-        409,
-        `${name} is loaded already: send "load_inplace": true to replace it`,
-        { param: "lora_name", code: "lora_adapter_exists" },
-      );
-    }
-    if (before === undefined && this.#entries.size >= this.#options.most) {
-      throw new ApiError(400, `${this.#options.most} adapters are loaded: unload one`, {
-        code: "lora_adapter_limit_exceeded",
-      });
-    }
-    return before;
-  }
-
-  #inTurn<T>(change: () => Promise<T>): Promise<T> {
+  #inTurn<T>(change: () => Promise<T> | T): Promise<T> {
     const done = this.#turn.then(change);
     this.#turn = done.catch(() => {});
     return done;
   }
-}
-
-/** Whether merging saves more than noise; a merged model takes the base's memory again. */
-function isFaster({ bound, merged }: WayTimes): boolean {
-  return merged < 0.97 * bound;
-}
-
-function timesText({ bound, merged }: WayTimes): string {
-  return `${bound.toFixed(2)} ms a token bound, ${merged.toFixed(2)} merged`;
 }
