@@ -68,6 +68,19 @@ async function ask(text: string, more: object = {}) {
   return { firstMs: first! - start, restMs: last - first!, tokens: count, start, last };
 }
 
+/** Milliseconds to the first token that follows a text, without a template. */
+async function firstTokenOf(prompt: string, model: string): Promise<number> {
+  const start = performance.now();
+  const response = await fetch(`${url}/v1/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ model, prompt, max_tokens: 1, temperature: 0 }),
+  });
+  if (!response.ok) throw new Error(await response.text());
+  await response.json();
+  return performance.now() - start;
+}
+
 async function healthMs(done: Promise<unknown>): Promise<number[]> {
   let going = true;
   done.finally(() => going = false);
@@ -115,7 +128,8 @@ try {
   if (adapters.length >= 2) {
     const swapMs: number[] = [];
     const answerMs: number[] = [];
-    for (let swap = 0; swap < 10; swap++) {
+    const shortMs: number[] = [];
+    for (let swap = 0; swap < 20; swap++) {
       const start = performance.now();
       const response = await fetch(`${url}/v1/load_lora_adapter`, {
         method: "POST",
@@ -129,12 +143,19 @@ try {
       if (!response.ok) throw new Error(await response.text());
       await response.body?.cancel();
       swapMs.push(performance.now() - start);
-      answerMs.push((await ask("Hi", { model: "swapped", max_tokens: 2 })).firstMs);
+      // In turns: a chat, whose template has a system message, and a text of a few tokens.
+      if (swap % 4 < 2) {
+        answerMs.push((await ask("Hi", { model: "swapped", max_tokens: 2 })).firstMs);
+      } else {
+        shortMs.push(await firstTokenOf("The hall lamp", "swapped"));
+      }
     }
     console.log(JSON.stringify({
       swapMs: rounded(median(swapMs)),
       firstTokenMs: rounded(median(answerMs)),
       togetherMs: rounded(median(swapMs) + median(answerMs)),
+      shortTextMs: rounded(median(shortMs)),
+      togetherShortMs: rounded(median(swapMs) + median(shortMs)),
     }));
   }
 } finally {
