@@ -5,6 +5,7 @@ import { type AccessEntry, createApp } from "../../src/http/app.ts";
 import { Hosts, Keys } from "../../src/http/guard.ts";
 import { listen, type ListenOptions } from "../../src/http/listen.ts";
 import { Metrics } from "../../src/http/metrics.ts";
+import type { Tracing } from "../../src/http/trace/tracing.ts";
 import { InferenceModel } from "../../src/tasks/inference_model.ts";
 import { MINILM_DIR, modelDir } from "./fixture_models.ts";
 
@@ -15,6 +16,7 @@ export interface TestServerOptions extends Partial<ListenOptions> {
   readonly parallel?: number;
   /** Folder that requests may load adapters from. */
   readonly loraDir?: string;
+  readonly tracing?: Tracing;
 }
 
 export interface TestServer extends AsyncDisposable {
@@ -30,7 +32,7 @@ export interface TestServer extends AsyncDisposable {
 /** Serves a tiny model, or the one that graft embeds as `default`, under its name on a free port. */
 export async function serveTiny(
   name = "tiny-llama-genai-fp32",
-  { keys = [], most = 64, parallel = 4, loraDir, ...network }: TestServerOptions = {},
+  { keys = [], most = 64, parallel = 4, loraDir, tracing, ...network }: TestServerOptions = {},
 ): Promise<TestServer> {
   const path = name === "default" ? MINILM_DIR : modelDir(name);
   const model = await InferenceModel.open({
@@ -55,6 +57,7 @@ export async function serveTiny(
     keys: new Keys(keys),
     hosts: new Hosts(["graft.test"]),
     onAccess: (entry) => void entries.push(entry),
+    tracing,
   });
   const server = await listen(app.fetch, { host: "127.0.0.1", port: 0, ...network });
   return {

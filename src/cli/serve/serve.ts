@@ -10,6 +10,7 @@ import { Hosts, Keys } from "../../http/guard.ts";
 import { listen } from "../../http/listen.ts";
 import { Metrics } from "../../http/metrics.ts";
 import type { ServedModel } from "../../http/served_model.ts";
+import { openTracing } from "../../http/trace/open_tracing.ts";
 import { loadAdapter } from "../../model/adapter_dir.ts";
 import { aborted } from "../../system/aborted.ts";
 import { unixSeconds } from "../../system/unix_time.ts";
@@ -59,6 +60,7 @@ export default command({
         adapters: () => served[0]?.adapters,
         onNote: (line) => terminal.note(line),
       });
+    const tracing = await openTracing((line) => terminal.note(line));
     const app = createApp({
       models: { list: () => served },
       admission,
@@ -71,6 +73,7 @@ export default command({
       hosts: new Hosts(flags.allowedHosts),
       onAccess: flags.accessLog ? (entry) => terminal.note(accessLine(entry)) : undefined,
       onFailure: (error, id) => terminal.note(`${id}: ${error}`),
+      tracing,
     });
     // Before the model is loaded, so that a port in use costs no minute, and /health can tell.
     const server = await listen(app.fetch, {
@@ -92,7 +95,7 @@ export default command({
       const jobEnded = fineTuning?.jobs.close();
       const inTime = await drainRequests(admission, stopAnswers, flags.drain * 1000);
       await jobEnded;
-      await server.close(FLUSH_MS);
+      await Promise.all([server.close(FLUSH_MS), tracing?.close(FLUSH_MS)]);
       // An inference in work still reads the model.
       if (inTime) model[Symbol.dispose]();
       else Deno.exit(EXIT.ok);
@@ -188,6 +191,7 @@ async function load(
   }
 }
 
-function accessLine({ id, method, path, status, ms }: AccessEntry): string {
-  return `${method} ${path} ${status} ${Math.round(ms)} ms ${id}`;
+function accessLine({ id, method, path, status, ms, traceId }: AccessEntry): string {
+  const trace = traceId === undefined ? "" : ` trace ${traceId}`;
+  return `${method} ${path} ${status} ${Math.round(ms)} ms ${id}${trace}`;
 }

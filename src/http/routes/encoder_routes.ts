@@ -6,7 +6,7 @@ import { ApiError } from "../api_error.ts";
 import { parseBody } from "../parse_body.ts";
 import { classificationRequest, embeddingRequest } from "../schemas/embedding.ts";
 import { chosenModel, requireKind, type ServedModel } from "../served_model.ts";
-import type { Handler, ServerParts } from "../server_parts.ts";
+import { type Handler, type ServerParts, spanOf } from "../server_parts.ts";
 
 export function embeddings(parts: ServerParts): Handler {
   return async (context) => {
@@ -14,6 +14,7 @@ export function embeddings(parts: ServerParts): Handler {
     const served = chosenModel(parts.models, request.model);
     requireKind(served, ["encoder", "classifier"], "embed");
     const isBase64 = request.encoding_format === "base64";
+    using call = callOf(context, "embeddings", served, request.model);
     const { found, usage } = await encodeAll(
       context,
       parts,
@@ -21,6 +22,7 @@ export function embeddings(parts: ServerParts): Handler {
       request,
       (text, signal) => served.model.embed(text, signal),
     );
+    call?.result({ inputTokens: usage.prompt_tokens });
     const data = found.map(({ vector }, index) => ({
       object: "embedding",
       index,
@@ -35,6 +37,7 @@ export function classify(parts: ServerParts): Handler {
     const request = await parseBody(context, classificationRequest);
     const served = chosenModel(parts.models, request.model);
     requireKind(served, ["classifier"], "classify");
+    using call = callOf(context, "classify", served, request.model);
     const { found, usage } = await encodeAll(
       context,
       parts,
@@ -42,9 +45,20 @@ export function classify(parts: ServerParts): Handler {
       request,
       (text, signal) => served.model.classify(text, request.top_n ?? undefined, signal),
     );
+    call?.result({ inputTokens: usage.prompt_tokens });
     const data = found.map(({ classes }, index) => ({ index, ...classes[0], classes }));
     return context.json({ object: "list", data, model: served.id, usage });
   };
+}
+
+/** Begins the model's part of a trace. */
+function callOf(
+  context: Context,
+  operation: string,
+  { id }: ServedModel,
+  requestModel: string | undefined,
+) {
+  return spanOf(context)?.call({ operation, requestModel, model: id });
 }
 
 /** Reads all texts of a request, together. */
