@@ -38,14 +38,22 @@ function command(
 
 /** Starts `graft` as users do, who have its garbage collected: where memory is what is tested. */
 export function startTidyGraft(...args: string[]): Deno.ChildProcess {
-  if (BINARY) return startGraft(...args);
+  return startTidyGraftWith({}, ...args);
+}
+
+/** Starts it with more environment. */
+export function startTidyGraftWith(
+  env: Readonly<Record<string, string>>,
+  ...args: string[]
+): Deno.ChildProcess {
+  if (BINARY) return command(args, "null", env).spawn();
   const flags = "--v8-flags=--max-semi-space-size=4,--heap-growing-percent=25";
   return new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", flags, MAIN, ...args],
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
-    env: { NO_COLOR: "1" },
+    env: { NO_COLOR: "1", ...env },
   }).spawn();
 }
 

@@ -38,7 +38,9 @@ export function otlpCollector(
   answer: (request: Request) => Response | Promise<Response> = () => Response.json({}),
 ): OtlpCollector {
   const batches: CollectedBatch[] = [];
-  const server = Deno.serve({ hostname: "127.0.0.1", port: 0, onListen() {} }, async (request) => {
+  const end = new AbortController();
+  const options = { hostname: "127.0.0.1", port: 0, signal: end.signal, onListen() {} };
+  const server = Deno.serve(options, async (request) => {
     const body = await request.bytes();
     batches.push({ path: new URL(request.url).pathname, headers: request.headers, body });
     return await answer(request);
@@ -49,7 +51,11 @@ export function otlpCollector(
     batches,
     spans,
     named: (name) => spans().filter((span) => span.name === name),
-    [Symbol.asyncDispose]: () => server.shutdown(),
+    async [Symbol.asyncDispose]() {
+      // Batches that are not answered must not keep it.
+      end.abort();
+      await server.finished;
+    },
   };
 }
 

@@ -1,6 +1,6 @@
 /** `graft serve` in a process of its own. */
 import { takesSockets } from "../../src/http/listen.ts";
-import { startTidyGraft } from "./graft.ts";
+import { startTidyGraftWith } from "./graft.ts";
 
 const ADDRESS = /http:\/\/127\.0\.0\.1:\d+/;
 
@@ -25,8 +25,16 @@ export interface Serving {
 }
 
 /** Starts it on a free port; resolves once it answers. */
-export async function serving(...args: string[]): Promise<Serving> {
-  const child = startTidyGraft("serve", "--port", "0", ...args);
+export function serving(...args: string[]): Promise<Serving> {
+  return servingWith({}, ...args);
+}
+
+/** Starts it with more environment. */
+export async function servingWith(
+  env: Readonly<Record<string, string>>,
+  ...args: string[]
+): Promise<Serving> {
+  const child = startTidyGraftWith(env, "serve", "--port", "0", ...args);
   const stderr = new Response(child.stderr).text();
   let stdout = "";
   for await (const piece of child.stdout.pipeThrough(new TextDecoderStream())) {

@@ -24,9 +24,10 @@ const FORMATS = {
 export class OtlpExporter implements SpanExporter {
   readonly #settings: TraceSettings;
   readonly #onNote: (line: string) => void;
-  readonly #sending = new Set<AbortController>();
+  /** Batches that are being sent. */
+  readonly #sending = new Set<Promise<void>>();
+  readonly #end = new AbortController();
   #failing = false;
-  #closed = false;
 
   constructor(settings: TraceSettings, onNote: (line: string) => void) {
     this.#settings = settings;
@@ -34,7 +35,7 @@ export class OtlpExporter implements SpanExporter {
   }
 
   export(spans: ReadableSpan[], done: (result: ExportResult) => void): void {
-    this.#send(spans).then(
+    const sent = this.#send(spans).then(
       () => {
         if (this.#failing) this.#onNote(`Traces are sent to ${this.#address} again`);
         this.#failing = false;
@@ -48,14 +49,19 @@ export class OtlpExporter implements SpanExporter {
         this.#failing = true;
         done({ code: ExportResultCode.FAILED, error });
       },
-    );
+    ).finally(() => this.#sending.delete(sent));
+    this.#sending.add(sent);
+  }
+
+  /** Resolves when what is being sent has arrived or is given up. */
+  async forceFlush(): Promise<void> {
+    await Promise.all(this.#sending);
   }
 
   /** Gives up what is being sent. */
-  shutdown(): Promise<void> {
-    this.#closed = true;
-    for (const each of this.#sending) each.abort();
-    return Promise.resolve();
+  async shutdown(): Promise<void> {
+    this.#end.abort();
+    await this.forceFlush();
   }
 
   /** Without what may be a secret. */
@@ -65,23 +71,15 @@ export class OtlpExporter implements SpanExporter {
   }
 
   async #send(spans: ReadableSpan[]): Promise<void> {
-    if (this.#closed) throw new Error("the server ends");
     const { protocol, timeoutMs, gzip } = this.#settings;
     const bytes = FORMATS[protocol].serializer.serializeRequest(spans);
     if (bytes === undefined) throw new Error("the spans cannot be encoded");
     const body = gzip ? await compressed(bytes) : new Uint8Array(bytes);
-    const controller = new AbortController();
-    this.#sending.add(controller);
-    const timer = setTimeout(() => controller.abort(), timeoutMs);
-    try {
-      for (let pauseMs = FIRST_PAUSE_MS;; pauseMs *= 2) {
-        const why = await this.#post(body, controller.signal);
-        if (why === undefined) return;
-        await pause(pauseMs, controller.signal, why);
-      }
-    } finally {
-      clearTimeout(timer);
-      this.#sending.delete(controller);
+    const signal = AbortSignal.any([this.#end.signal, AbortSignal.timeout(timeoutMs)]);
+    for (let pauseMs = FIRST_PAUSE_MS;; pauseMs *= 2) {
+      const why = await this.#post(body, signal);
+      if (why === undefined) return;
+      await pause(pauseMs, signal, why);
     }
   }
 

@@ -113,7 +113,10 @@ export class RequestTracer implements Tracing {
     const { promise: late, resolve } = Promise.withResolvers<void>();
     const timer = setTimeout(resolve, boundMs);
     // The operator has been told what could not be sent.
-    await Promise.race([this.#provider.forceFlush().catch(() => {}), late]);
+    const sent = this.#provider.forceFlush().catch(() => {}).then(() =>
+      this.#exporter.forceFlush()
+    );
+    await Promise.race([sent, late]);
     clearTimeout(timer);
     await this.#exporter.shutdown();
     await this.#provider.shutdown().catch(() => {});

@@ -104,7 +104,10 @@ function headersOf(text: string, onNote: (line: string) => void): Record<string,
     const at = pair.indexOf("=");
     try {
       if (at < 1) throw new TypeError("no =");
-      headers.set(decodeURIComponent(pair.slice(0, at)), decodeURIComponent(pair.slice(at + 1)));
+      const [name, value] = [pair.slice(0, at), pair.slice(at + 1)].map((part) =>
+        decodeURIComponent(part.trim())
+      );
+      headers.set(name, value);
     } catch {
       // It may be a secret.
       onNote("OTEL_EXPORTER_OTLP_HEADERS has a part that is not NAME=VALUE; it is not sent");
