@@ -14,15 +14,14 @@ export function embeddings(parts: ServerParts): Handler {
     const served = chosenModel(parts.models, request.model);
     requireKind(served, ["encoder", "classifier"], "embed");
     const isBase64 = request.encoding_format === "base64";
-    using call = callOf(context, "embeddings", served, request.model);
     const { found, usage } = await encodeAll(
       context,
       parts,
       served,
       request,
+      "embeddings",
       (text, signal) => served.model.embed(text, signal),
     );
-    call?.result({ inputTokens: usage.prompt_tokens });
     const data = found.map(({ vector }, index) => ({
       object: "embedding",
       index,
@@ -37,44 +36,40 @@ export function classify(parts: ServerParts): Handler {
     const request = await parseBody(context, classificationRequest);
     const served = chosenModel(parts.models, request.model);
     requireKind(served, ["classifier"], "classify");
-    using call = callOf(context, "classify", served, request.model);
     const { found, usage } = await encodeAll(
       context,
       parts,
       served,
       request,
+      "classify",
       (text, signal) => served.model.classify(text, request.top_n ?? undefined, signal),
     );
-    call?.result({ inputTokens: usage.prompt_tokens });
     const data = found.map(({ classes }, index) => ({ index, ...classes[0], classes }));
     return context.json({ object: "list", data, model: served.id, usage });
   };
 }
 
-/** Begins the model's part of a trace. */
-function callOf(
-  context: Context,
-  operation: string,
-  { id }: ServedModel,
-  requestModel: string | undefined,
-) {
-  return spanOf(context)?.call({ operation, requestModel, model: id });
-}
-
-/** Reads all texts of a request, together. */
+/**
+ * Reads all texts of a request, together.
+ *
+ * @param operation its name in traces
+ */
 async function encodeAll<T extends ReadText>(
   context: Context,
   { admission, metrics, stop }: ServerParts,
-  { model, hold }: ServedModel,
-  { input, truncate }: {
+  { id, model, hold }: ServedModel,
+  { model: requestModel, input, truncate }: {
+    readonly model?: string;
     readonly input: string | readonly string[];
     readonly truncate?: boolean | null;
   },
+  operation: string,
   encode: (text: string, signal: AbortSignal) => Promise<T>,
 ) {
   const texts = typeof input === "string" ? [input] : input;
   using _ = admission.enter();
   using _held = hold?.();
+  using call = spanOf(context)?.call({ operation, requestModel, model: id });
   const failed = new AbortController();
   const signal = AbortSignal.any([stop, context.req.raw.signal, failed.signal]);
   const found = await Promise.all(texts.map((text) => encode(text, signal))).catch((error) => {
@@ -92,6 +87,7 @@ async function encodeAll<T extends ReadText>(
   }
   const tokens = found.reduce((sum, { tokens }) => sum + tokens, 0);
   metrics.tokens("prompt", tokens);
+  call?.result({ inputTokens: tokens });
   return { found, usage: { prompt_tokens: tokens, total_tokens: tokens } };
 }
 

@@ -5,15 +5,25 @@
  * have no stable names in the package of conventions.
  */
 import { type Attributes, type Context, type Span, trace, type Tracer } from "@opentelemetry/api";
+import type { AnchoredClock } from "@opentelemetry/core";
 import type { CallSpan, TracedCall, TracedResult } from "./tracing.ts";
 
 /** Names of the stages' spans. */
 const NAMES = { queue: "queue", read: "read_prompt", generate: "generate" } as const;
 
-/** @param parent has the request's span */
-export function beginCall(tracer: Tracer, parent: Context, call: TracedCall): CallSpan {
+/**
+ * @param parent has the request's span
+ * @param clock the request's
+ */
+export function beginCall(
+  tracer: Tracer,
+  parent: Context,
+  call: TracedCall,
+  clock: AnchoredClock,
+): CallSpan {
   const name = `${call.operation} ${call.model}`;
-  const span = tracer.startSpan(name, { attributes: callAttributes(call) }, parent);
+  const startTime = clock.now();
+  const span = tracer.startSpan(name, { startTime, attributes: callAttributes(call) }, parent);
   const context = trace.setSpan(parent, span);
   const reached = new Set<string>();
   let stage: Span | undefined;
@@ -21,13 +31,15 @@ export function beginCall(tracer: Tracer, parent: Context, call: TracedCall): Ca
     at(next) {
       if (reached.has(next)) return;
       reached.add(next);
-      stage?.end();
-      stage = tracer.startSpan(NAMES[next], {}, context);
+      const startTime = clock.now();
+      stage?.end(startTime);
+      stage = tracer.startSpan(NAMES[next], { startTime }, context);
     },
     result: (result) => void span.setAttributes(resultAttributes(result)),
     [Symbol.dispose]() {
-      stage?.end();
-      span.end();
+      const end = clock.now();
+      stage?.end(end);
+      span.end(end);
     },
   };
 }

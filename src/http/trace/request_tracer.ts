@@ -13,7 +13,7 @@ import {
   trace,
   type Tracer,
 } from "@opentelemetry/api";
-import { W3CTraceContextPropagator } from "@opentelemetry/core";
+import { AnchoredClock, W3CTraceContextPropagator } from "@opentelemetry/core";
 import { defaultResource, envDetector, resourceFromAttributes } from "@opentelemetry/resources";
 import { BatchSpanProcessor, TracerProvider } from "@opentelemetry/sdk-trace";
 import {
@@ -83,16 +83,21 @@ export class RequestTracer implements Tracing {
       keys: (from) => [...from.keys()],
     });
     const method = METHODS.has(request.method) ? request.method : "_OTHER";
-    const options = { kind: SpanKind.SERVER, attributes: attributesOf(request, method) };
-    const span = this.#tracer.startSpan(nameOf(method), options, parent);
-    return this.#requestSpan(span, method, trace.setSpan(parent, span));
+    // One for all spans of a request, so that none begins before or ends after the one around it.
+    const clock = new AnchoredClock(Date, performance);
+    const span = this.#tracer.startSpan(nameOf(method), {
+      kind: SpanKind.SERVER,
+      startTime: clock.now(),
+      attributes: attributesOf(request, method),
+    }, parent);
+    return this.#requestSpan(span, method, trace.setSpan(parent, span), clock);
   }
 
-  #requestSpan(span: Span, method: string, context: Context): RequestSpan {
+  #requestSpan(span: Span, method: string, context: Context, clock: AnchoredClock): RequestSpan {
     let failure: string | undefined;
     return {
       traceId: span.spanContext().traceId,
-      call: (call) => beginCall(this.#tracer, context, call),
+      call: (call) => beginCall(this.#tracer, context, call, clock),
       fail: (type) => void (failure = type),
       end({ route, status }) {
         if (route !== undefined) {
@@ -104,7 +109,7 @@ export class RequestTracer implements Tracing {
           span.setAttribute(ATTR_ERROR_TYPE, failure ?? `${status}`);
           span.setStatus({ code: SpanStatusCode.ERROR });
         }
-        span.end();
+        span.end(clock.now());
       },
     };
   }
