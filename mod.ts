@@ -233,6 +233,7 @@ export type {
   FinishReason,
   Generated,
   GenerateOptions,
+  GenerationStage,
   NextTokenGrammar,
   OnText,
 } from "./src/serve/generate.ts";

@@ -26,11 +26,11 @@ export interface GenerateOptions extends SamplingOptions {
   /** What the text must keep to. */
   readonly grammar?: NextTokenGrammar;
   /** Told when the model begins to read the prompt, and when it has read it. */
-  readonly onStage?: (stage: Stage) => void;
+  readonly onStage?: (stage: GenerationStage) => void;
 }
 
 /** What a generation does after it has waited for others. */
-export type Stage = "read" | "generate";
+export type GenerationStage = "read" | "generate";
 
 /** Says which tokens may come next; see `TokenGrammar` of `data/guarded_grammars.ts`. */
 export interface NextTokenGrammar {

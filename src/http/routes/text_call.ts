@@ -1,16 +1,26 @@
 /** The part of a trace that the generation of answers is. */
 import type { Context } from "hono";
+import type { Sampling } from "../schemas/common.ts";
+import type { ServedModel } from "../served_model.ts";
 import { spanOf } from "../server_parts.ts";
 import type { CallSpan } from "../trace/tracing.ts";
-import type { TextRequest } from "./text_route.ts";
+
+/** What a trace says of a request for text. */
+export interface TextCall {
+  readonly operation: string;
+  readonly served: ServedModel;
+  readonly sampling: Sampling;
+  /** Name of the model in the request; absent if it has none. */
+  readonly requestModel?: string;
+}
 
 /** Begins it, at the moment that the request may wait for others; `undefined` where nothing is traced. */
 export function beginTextCall(
   context: Context,
-  { served, sampling, format, requestModel }: TextRequest,
+  { operation, served, sampling, requestModel }: TextCall,
 ): CallSpan | undefined {
   const call = spanOf(context)?.call({
-    operation: format.operation,
+    operation,
     requestModel,
     model: served.id,
     adapter: served.adapter,

@@ -76,7 +76,9 @@ export async function answerText(
   using resources = new DisposableStack();
   resources.use(parts.admission.enter());
   resources.use(served.hold?.());
-  const call = resources.use(beginTextCall(context, request));
+  const call = resources.use(
+    beginTextCall(context, { ...request, operation: request.format.operation }),
+  );
   const answering = answeringOf(context, request, parts, call);
   return sampling.stream
     ? await inPieces(context, request, answering, parts, resources)

@@ -1,5 +1,5 @@
 /** What the API tells a tracer of its requests. Nothing here loads OpenTelemetry. */
-import type { Stage } from "../../serve/generate.ts";
+import type { GenerationStage } from "../../serve/generate.ts";
 
 /** A request as it arrives. */
 export interface TracedRequest {
@@ -46,7 +46,7 @@ export interface TracedResult {
 /** The part of a trace that a model's work is; disposing of it ends it. */
 export interface CallSpan extends Disposable {
   /** Tells that the first text of the call is at a stage; later texts change nothing. */
-  at(stage: "queue" | Stage): void;
+  at(stage: "queue" | GenerationStage): void;
   /** Tells what has come of it. */
   result(result: TracedResult): void;
 }
