@@ -199,6 +199,12 @@ export type { RowCut } from "./src/data/row_cuts.ts";
 
 // Merging, and the certificate of what a merge keeps
 export { merge, type MergeConfig, type MergeEvent, type MergeInput } from "./src/tasks/merge.ts";
+export {
+  exportAdapters,
+  type ExportConfig,
+  type Exported,
+  type ExportInput,
+} from "./src/tasks/export.ts";
 export type { MeasuringConfig } from "./src/tasks/measuring.ts";
 export type { MergeDataEvent } from "./src/tasks/merge_data.ts";
 export type { MergeReport } from "./src/model/merge_progress.ts";
@@ -223,7 +229,7 @@ export {
   InferenceModel,
   type InferenceSurroundings,
   type ReadText,
-  type SwitchableAdapter,
+  type RequestAdapter,
 } from "./src/tasks/inference_model.ts";
 export type { AdapterMatrices } from "./src/serve/adapter_inputs.ts";
 export type { SwitchedAdapter, WeightedAdapter } from "./src/lora/switched.ts";

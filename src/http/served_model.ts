@@ -1,6 +1,7 @@
 /** The model that the API answers with. */
 import type { InferenceModel } from "../tasks/inference_model.ts";
-import type { Adapters, NamedAdapter } from "./adapters.ts";
+import type { Adapters } from "./adapters.ts";
+import type { NamedAdapter } from "./named_adapter.ts";
 import { ApiError } from "./api_error.ts";
 
 /** A model under a name: the base, or the base with an adapter. */
@@ -14,6 +15,8 @@ export interface ServedModel {
   readonly adapters?: Adapters;
   /** The adapter that the name stands for. */
   readonly adapter?: NamedAdapter;
+  /** The model without it. */
+  readonly base?: ServedModel;
   /** Keeps the model open until it is disposed of, if it may be replaced meanwhile. */
   readonly hold?: () => Disposable;
 }
@@ -34,13 +37,19 @@ const over = (base: ServedModel) => (adapter: NamedAdapter): ServedModel => ({
   id: adapter.name,
   created: adapter.created,
   adapter,
+  base,
+  ...mergedParts(adapter),
 });
+
+function mergedParts({ merged }: NamedAdapter): Partial<ServedModel> {
+  return merged === undefined ? {} : { model: merged.model, hold: () => merged.hold() };
+}
 
 /**
  * The model that a request names.
  *
  * @param name absent: the default
- * @throws {ApiError} 404 for a name that is not known, 503 before a model is loaded
+ * @throws {ApiError} 404 for a name that is not known, 503 before a model is loaded, or its adapter merged
  */
 export function chosenModel(models: Models, name: string | undefined): ServedModel {
   const all = allModels(models);
@@ -49,6 +58,11 @@ export function chosenModel(models: Models, name: string | undefined): ServedMod
   }
   const found = name === undefined ? all[0] : all.find(({ id }) => id === name);
   if (found !== undefined) return found;
+  const merging = models.list().flatMap(({ adapters }) => adapters?.entries() ?? [])
+    .find((entry) => entry.name === name && entry.merge?.state === "running");
+  if (merging !== undefined) {
+    throw new ApiError(503, `${name} is being merged`, { retryAfter: 5, code: "model_merging" });
+  }
   throw new ApiError(
     404,
     `There is no model ${JSON.stringify(name)}; there is ${all.map(({ id }) => id).join(", ")}`,

@@ -10,14 +10,11 @@ import { endOrphans } from "./end_orphans.ts";
 import type { FileStore, StoredFile } from "./file_store.ts";
 import { isId, type JobParameters, type JobRecord, newId, parseJob } from "./job_record.ts";
 import { MetricsTail } from "./metrics_tail.ts";
-import { type TrainingEnd, TrainingProcess } from "./training_process.ts";
+import { startTraining } from "./training_process.ts";
+import type { ProcessEnd, YieldingProcess } from "./yielding_process.ts";
 
 /** Kills after which a job fails. */
 const MOST_KILLS = 3;
-/** How often the process is told to wait for requests, or to go on. */
-const LOOK_MS = 100;
-/** Time without waiting requests after which a job goes on. */
-const QUIET_MS = 1000;
 
 /** What happened in a job. */
 export interface JobEvent {
@@ -67,9 +64,7 @@ export class Jobs {
   readonly #options: JobsOptions;
   readonly #records = new Map<string, JobRecord>();
   readonly #kills = new Map<string, number>();
-  #running: { readonly id: string; readonly process: TrainingProcess } | undefined;
-  #timer: ReturnType<typeof setInterval> | undefined;
-  #busyAt = -Infinity;
+  #running: { readonly id: string; readonly process: YieldingProcess } | undefined;
   #closed = false;
   #work: Promise<void> = Promise.resolve();
 
@@ -214,25 +209,20 @@ export class Jobs {
     const tell = () => {
       for (const { message, data } of metrics.fresh()) this.#event(id, "info", message, data);
     };
-    const process = new TrainingProcess({
-      model: this.#options.model,
-      data: join(folder, "data"),
-      adapter,
-      parameters: record.parameters,
-      flags: this.#options.flags,
-      onLine: tell,
-    });
+    const { model, flags, isBusy } = this.#options;
+    const process = startTraining(
+      { model, data: join(folder, "data"), adapter, parameters: record.parameters, flags },
+      { isBusy, onLine: tell },
+    );
     this.#running = { id, process };
-    this.#giveWay(process);
     const end = await process.ended;
-    clearInterval(this.#timer);
     tell();
     await this.#ended(this.#records.get(id)!, end).catch((error) => {
       this.#fail(this.#records.get(id)!, (error as Error).message);
     });
   }
 
-  async #ended(record: JobRecord, end: TrainingEnd): Promise<void> {
+  async #ended(record: JobRecord, end: ProcessEnd): Promise<void> {
     const { id } = record;
     if (record.state === "cancelled") return this.#forget(record);
     if (end.ended === "stopped") {
@@ -265,15 +255,6 @@ export class Jobs {
 
   #end(record: JobRecord, change: Partial<JobRecord>): JobRecord {
     return this.#save({ ...record, ...change, finished: unixSeconds() });
-  }
-
-  /** Lets a training wait while requests do. */
-  #giveWay(process: TrainingProcess): void {
-    this.#timer = setInterval(() => {
-      const now = performance.now();
-      if (this.#options.isBusy()) this.#busyAt = now;
-      process.pause(now - this.#busyAt < QUIET_MS);
-    }, LOOK_MS);
   }
 
   #save(record: JobRecord): JobRecord {

@@ -32,6 +32,11 @@ export interface SwitchedModel {
   readonly products: readonly SwitchedProduct[];
 }
 
+/** An adapter has more than low-rank matrices of the products: it can only be merged. */
+export class NotSwitchableError extends BadInputError {
+  override name = "NotSwitchableError";
+}
+
 /** Matrices of one product: A [1, in, rank], B [1, rank, out]; float32. */
 interface ProductMatrices {
   readonly a: Tensor;
@@ -87,8 +92,9 @@ export function injectSwitched(model: Model, modules: readonly LinearModule[]): 
  * The matrices of an adapter for the products of a switched graph.
  *
  * @param modules all of the base
- * @throws {BadInputError} for an adapter of another kind, with more than matrices, or for modules that are
- *   no part of the products
+ * @throws {NotSwitchableError} for an adapter of another kind, with more than matrices, or for modules that
+ *   are no part of the products
+ * @throws {BadInputError} for one that does not fit the model
  */
 export function switchedAdapter(
   modules: readonly LinearModule[],
@@ -97,7 +103,7 @@ export function switchedAdapter(
   where: string,
 ): SwitchedAdapter {
   const refuse = (what: string): never => {
-    throw new BadInputError(
+    throw new NotSwitchableError(
       `${where} ${what}: it can be merged, but not switched between requests`,
     );
   };
@@ -112,6 +118,55 @@ export function switchedAdapter(
     const { a, b } = matricesOf(product, sites, adapter);
     return [[product.a, a], [product.b, b]];
   }));
+}
+
+/**
+ * The matrices of a file that was exported for the same base.
+ *
+ * @param tensors A [1, in, rank] and B [1, rank, out] by the input's name
+ * @throws {NotSwitchableError} for an input that the products do not have
+ * @throws {BadInputError} for matrices of other shapes
+ */
+export function switchedTensors(
+  products: readonly SwitchedProduct[],
+  tensors: ReadonlyMap<string, Tensor>,
+  where: string,
+): SwitchedAdapter {
+  const inputs = new Set(products.flatMap(({ a, b }) => [a, b]));
+  const strange = [...tensors.keys()].find((name) => !inputs.has(name));
+  if (strange !== undefined) {
+    throw new NotSwitchableError(`${where} has ${strange}, for which the server has no input`);
+  }
+  const adapter = new Map([...noAdapter(products), ...tensors]);
+  for (const product of products) {
+    const { inFeatures, width } = sizesOf(product);
+    const [a, b] = [adapter.get(product.a)!.dims, adapter.get(product.b)!.dims];
+    const rank = a.at(-1);
+    if (`${a}` === `1,${inFeatures},${rank}` && `${b}` === `1,${rank},${width}`) continue;
+    throw new BadInputError(
+      `${where}: ${product.a} [${a}] and ${product.b} [${b}] must be [1, ${inFeatures}, rank] and ` +
+        `[1, rank, ${width}]`,
+    );
+  }
+  return adapter;
+}
+
+/** The largest rank of a product. */
+export function switchedRank(
+  products: readonly SwitchedProduct[],
+  adapter: ReadonlyMap<string, Tensor>,
+): number {
+  return Math.max(0, ...products.map(({ a }) => adapter.get(a)?.dims.at(-1) ?? 0));
+}
+
+/**
+ * A number by which files of switched adapters tell bases apart.
+ *
+ * @param digest of the base, `sha256:…`
+ * @returns 31 bits of it
+ */
+export function versionOf(digest: string): number {
+  return Number.parseInt(digest.slice("sha256:".length, "sha256:".length + 8), 16) & 0x7fffffff;
 }
 
 /** No adapter: rank 0 everywhere. */

@@ -90,6 +90,17 @@ export function adapterFolder(path: string): string {
 }
 
 /**
+ * Digest of what an adapter's folder holds.
+ *
+ * @throws {BadInputError} as {@linkcode readAdapterFiles}
+ */
+export function adapterDigest(path: string): string {
+  const files = readAdapterFiles(adapterFolder(path));
+  const sums = [...files].map(([name, bytes]) => `${name} ${digestOf(bytes)}\n`).sort();
+  return digestOf(new TextEncoder().encode(sums.join("")));
+}
+
+/**
  * An adapter's files by name, as the newest whole save left them.
  *
  * @throws {BadInputError} for a folder that holds no adapter

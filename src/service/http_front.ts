@@ -3,6 +3,7 @@ import { Admission } from "../http/admission.ts";
 import { createApp } from "../http/app.ts";
 import { drainRequests, FLUSH_MS } from "../http/drain.ts";
 import type { Hosts, Keys } from "../http/guard.ts";
+import { HeldModel } from "../http/held_model.ts";
 import { listen, type Listening, type ListenOptions } from "../http/listen.ts";
 import { Metrics } from "../http/metrics.ts";
 import type { ServedModel } from "../http/served_model.ts";
@@ -25,13 +26,6 @@ export interface HttpFrontOptions {
   readonly tracing?: Tracing;
 }
 
-/** A model, and the requests that use it. */
-interface Used {
-  readonly served: ServedModel;
-  count: number;
-  readonly unused: PromiseWithResolvers<void>;
-}
-
 export class HttpFront {
   readonly #admission: Admission;
   readonly #stop = new AbortController();
@@ -40,7 +34,7 @@ export class HttpFront {
   readonly #isHanded: boolean;
   readonly #tracing: Tracing | undefined;
   #listening: Promise<Listening> | undefined;
-  #used: Used | undefined;
+  #used: { readonly served: ServedModel; readonly held: HeldModel } | undefined;
 
   private constructor(options: HttpFrontOptions) {
     const { keys, hosts, maxTokens, parallel, log, tracing } = options;
@@ -86,24 +80,11 @@ export class HttpFront {
    */
   use(id: string, model: InferenceModel): Promise<void> {
     const before = this.#used;
-    const used: Used = {
-      served: {
-        id,
-        created: unixSeconds(),
-        model,
-        hold: () => {
-          used.count++;
-          return { [Symbol.dispose]: () => this.#leave(used) };
-        },
-      },
-      count: 0,
-      unused: Promise.withResolvers<void>(),
-    };
-    this.#used = used;
+    const held = new HeldModel(model);
+    const served = { id, created: unixSeconds(), model, hold: () => held.hold() };
+    this.#used = { served, held };
     this.#listening ??= this.#listen();
-    if (before === undefined) return Promise.resolve();
-    if (before.count === 0) before.unused.resolve();
-    return before.unused.promise;
+    return before?.held.retire() ?? Promise.resolve();
   }
 
   /**
@@ -117,10 +98,5 @@ export class HttpFront {
     const inTime = await drainRequests(this.#admission, this.#stop, boundMs);
     await Promise.all([closed ?? listening?.close(FLUSH_MS), this.#tracing?.close(FLUSH_MS)]);
     return inTime;
-  }
-
-  #leave(used: Used): void {
-    used.count--;
-    if (used.count === 0 && this.#used !== used) used.unused.resolve();
   }
 }

@@ -3,23 +3,29 @@ import { type Given, wholeConfig } from "../config/given.ts";
 import type { ParametersOf } from "../config/parameter.ts";
 import { GuardedGrammars, type TokenGrammar } from "../data/guarded_grammars.ts";
 import type { Message as ChatMessage } from "../data/mod.ts";
-import { ParameterError, UsageError } from "../errors.ts";
+import { BadInputError, ParameterError } from "../errors.ts";
 import { checkBase } from "../lora/apply.ts";
 import { DEFAULT_LORA } from "../lora/config.ts";
+import { modelDigest } from "../lora/digest.ts";
 import { findModules, type LinearModule } from "../lora/modules.ts";
 import {
   injectSwitched,
   mixedAdapter,
   noAdapter,
+  NotSwitchableError,
   switchedAdapter,
   type SwitchedModel,
   type SwitchedProduct,
+  switchedRank,
+  switchedTensors,
+  versionOf,
   type WeightedAdapter,
 } from "../lora/switched.ts";
 import { resolveTargets } from "../lora/targets.ts";
 import { loadAdapter } from "../model/adapter_dir.ts";
 import type { ModelKind } from "../model/model_kind.ts";
 import type { AdapterNote } from "../model/adapter_note.ts";
+import { isOnnxAdapter, loadOnnxAdapter } from "../model/onnx_adapter_file.ts";
 import type { OpenedModel } from "../model/open_model.ts";
 import { readTextFiles } from "../model/tokenizer_files.ts";
 import { openRunner, type RuntimeOptions } from "../runtime/open_runner.ts";
@@ -112,14 +118,18 @@ type EncoderMethod = "classify" | "embed";
 /** Most texts that an encoder reads at once. */
 const MOST_TEXTS = 32;
 
-/** An adapter that requests can be answered with. */
-export interface SwitchableAdapter {
-  /** What {@linkcode AnswerOptions.adapter} takes. */
-  readonly matrices: AdapterMatrices;
+export { isOnnxAdapter };
+
+/** An adapter that requests are to be answered with. */
+export interface RequestAdapter {
   /** Its largest rank. */
   readonly rank: number;
-  /** Memory of its matrices. */
-  readonly bytes: number;
+  /** What {@linkcode AnswerOptions.adapter} takes; absent if the adapter must be merged. */
+  readonly matrices?: AdapterMatrices;
+  /** Why there are none; a sentence. */
+  readonly unboundBecause?: string;
+  /** Whether {@linkcode merge} takes it. */
+  readonly isMergeable: boolean;
 }
 
 /** How a prompt is answered. */
@@ -191,6 +201,11 @@ export class InferenceModel implements Disposable {
   /** What the model gives: `causal` generates text, `classifier` classes, `encoder` vectors. */
   get kind(): ModelKind {
     return this.#opened.kind;
+  }
+
+  /** Digest of the graph and its weights, which adapters of it state. */
+  get digest(): string {
+    return modelDigest(this.#opened.model);
   }
 
   /** Whether the model has a chat template. */
@@ -273,31 +288,51 @@ export class InferenceModel implements Disposable {
   }
 
   /**
-   * Loads an adapter for requests, beside others; the base's weights stay as they are.
+   * Reads an adapter for requests, beside others; the base's weights stay as they are.
    *
-   * @param path folder or name of an adapter
-   * @throws {BadInputError} for an adapter that is unsound, of another base, or does not fit
-   * @throws {UsageError} if the model was opened without `loraTargetModules`, or cannot switch adapters
+   * @param path folder or name of an adapter, or an `.onnx_adapter` file that graft has exported
+   * @throws {BadInputError} for an adapter that is unsound or of another base
    */
-  async loadAdapter(path: string): Promise<SwitchableAdapter> {
-    await this.#generate();
-    if (this.#products === undefined) {
-      throw new UsageError(
-        (name) =>
-          this.#config.loraTargetModules.length === 0
-            ? `${name("loraTargetModules")} must name the modules whose adapters are switched`
-            : `${this.#opened.file} cannot switch adapters: its attention does not keep its caches ` +
-              "in place, or it runs on a device",
-      );
-    }
+  async loadAdapter(path: string): Promise<RequestAdapter> {
+    if (isOnnxAdapter(path)) return await this.#loadExported(path);
     const { adapter } = loadAdapter(path);
     checkBase(adapter, this.#opened.model, path);
-    const matrices = switchedAdapter(this.#modules(), this.#products, adapter, path);
-    return {
-      matrices,
-      rank: Math.max(...Array.from(adapter.lora.values(), ({ a }) => a.dims[0])),
-      bytes: [...matrices.values()].reduce((sum, { bytes }) => sum + bytes.length, 0),
-    };
+    const ranks = Array.from(adapter.lora.values(), ({ a }) => a.dims[0]);
+    const switchable = await this.#switchable(
+      path,
+      (products) => switchedAdapter(this.#modules(), products, adapter, path),
+    );
+    return { rank: Math.max(0, ...ranks), isMergeable: true, ...switchable };
+  }
+
+  async #loadExported(path: string): Promise<RequestAdapter> {
+    const { modelVersion, tensors } = loadOnnxAdapter(path);
+    if (modelVersion !== versionOf(this.digest)) {
+      throw new BadInputError(`${path}: the adapter was exported for another base`);
+    }
+    const switchable = await this.#switchable(
+      path,
+      (products) => switchedTensors(products, tensors, path),
+    );
+    const rank = switchedRank(this.#products ?? [], tensors);
+    return { rank, isMergeable: false, ...switchable };
+  }
+
+  /** What requests switch an adapter by, or why they cannot. */
+  async #switchable(
+    path: string,
+    matricesFor: (products: readonly SwitchedProduct[]) => AdapterMatrices,
+  ): Promise<Pick<RequestAdapter, "matrices" | "unboundBecause">> {
+    if (this.kind === "causal") await this.#generate();
+    if (this.#products === undefined) {
+      return { unboundBecause: `${this.#opened.file} does not take ${path} as inputs` };
+    }
+    try {
+      return { matrices: matricesFor(this.#products) };
+    } catch (error) {
+      if (error instanceof NotSwitchableError) return { unboundBecause: error.message };
+      throw error;
+    }
   }
 
   /**

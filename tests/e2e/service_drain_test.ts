@@ -1,7 +1,8 @@
 /** `systemctl stop` leaves no answer in work; how the bound cuts one is in `service_daemon_test.ts`. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { modelDir } from "../helpers/fixture_models.ts";
-import { type Systemd, testUnderSystemd, until } from "../helpers/systemd.ts";
+import { type Systemd, testUnderSystemd } from "../helpers/systemd.ts";
+import { until } from "../helpers/until.ts";
 import { install } from "../helpers/systemd_service.ts";
 
 const UNIT = "graft.service";

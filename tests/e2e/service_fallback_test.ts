@@ -4,7 +4,7 @@ import { join } from "@std/path";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { ServiceState } from "../../src/service/state.ts";
 import { graft, startGraft } from "../helpers/graft.ts";
-import { until } from "../helpers/systemd.ts";
+import { until } from "../helpers/until.ts";
 import { promotedModel } from "../helpers/promoted_model.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 

@@ -1,8 +1,9 @@
 import { assert, assertEquals } from "@std/assert";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { otlpCollector } from "../helpers/otlp_collector.ts";
-import { testUnderSystemd, until } from "../helpers/systemd.ts";
+import { testUnderSystemd } from "../helpers/systemd.ts";
 import { install, override } from "../helpers/systemd_service.ts";
+import { until } from "../helpers/until.ts";
 
 const DOCS = new URL("../../docs/service.md", import.meta.url);
 

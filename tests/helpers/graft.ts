@@ -38,28 +38,32 @@ function command(
 
 /** Starts `graft` as users do, who have its garbage collected: where memory is what is tested. */
 export function startTidyGraft(...args: string[]): Deno.ChildProcess {
-  return startTidyGraftWith({}, ...args);
+  return BINARY ? startGraft(...args) : startTidySource(...args);
 }
 
-/** Starts it with more environment. */
-export function startTidyGraftWith(
-  env: Readonly<Record<string, string>>,
-  ...args: string[]
-): Deno.ChildProcess {
-  if (BINARY) return command(args, "null", env).spawn();
+/** As {@linkcode startTidyGraft}, and from the source even if there is a binary. */
+export function startTidySource(...args: string[]): Deno.ChildProcess {
   const flags = "--v8-flags=--max-semi-space-size=4,--heap-growing-percent=25";
   return new Deno.Command(Deno.execPath(), {
     args: ["run", "-A", "--no-check", flags, MAIN, ...args],
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
-    env: { NO_COLOR: "1", ...env },
+    env: { NO_COLOR: "1" },
   }).spawn();
 }
 
 /** Starts `graft` with these arguments. */
 export function startGraft(...args: string[]): Deno.ChildProcess {
-  return command(args).spawn();
+  return startGraftWith({}, ...args);
+}
+
+/** Starts `graft` with more environment. */
+export function startGraftWith(
+  env: Readonly<Record<string, string>>,
+  ...args: string[]
+): Deno.ChildProcess {
+  return command(args, "null", env).spawn();
 }
 
 /** Runs `graft` with these arguments to its end, in no process of its own where it is the source. */

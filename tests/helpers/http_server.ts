@@ -1,12 +1,16 @@
 /** An HTTP server of this process, over a tiny model. */
 import { Adapters } from "../../src/http/adapters.ts";
+import type { AdapterWay } from "../../src/http/named_adapter.ts";
 import { Admission } from "../../src/http/admission.ts";
 import { type AccessEntry, createApp } from "../../src/http/app.ts";
+import { BackgroundMerges } from "../../src/http/background_merges.ts";
 import { Hosts, Keys } from "../../src/http/guard.ts";
 import { listen, type ListenOptions } from "../../src/http/listen.ts";
 import { Metrics } from "../../src/http/metrics.ts";
+import type { ProcessEnd } from "../../src/jobs/yielding_process.ts";
 import type { Tracing } from "../../src/http/trace/tracing.ts";
 import { InferenceModel } from "../../src/tasks/inference_model.ts";
+import { merge } from "../../src/tasks/merge.ts";
 import { MINILM_DIR, modelDir } from "./fixture_models.ts";
 
 export interface TestServerOptions extends Partial<ListenOptions> {
@@ -16,6 +20,12 @@ export interface TestServerOptions extends Partial<ListenOptions> {
   readonly parallel?: number;
   /** Folder that requests may load adapters from. */
   readonly loraDir?: string;
+  /** Folder for merged models; adapters are not merged if absent. */
+  readonly mergedDir?: string;
+  readonly loraWay?: AdapterWay;
+  readonly maxMerged?: number;
+  /** Modules whose adapters are switched; default all linear layers. */
+  readonly targetModules?: readonly string[];
   readonly tracing?: Tracing;
 }
 
@@ -24,6 +34,7 @@ export interface TestServer extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
   readonly model: InferenceModel;
+  readonly adapters?: Adapters;
   readonly admission: Admission;
   readonly entries: readonly AccessEntry[];
   readonly failures: readonly unknown[];
@@ -32,18 +43,26 @@ export interface TestServer extends AsyncDisposable {
 /** Serves a tiny model, or the one that graft embeds as `default`, under its name on a free port. */
 export async function serveTiny(
   name = "tiny-llama-genai-fp32",
-  { keys = [], most = 64, parallel = 4, loraDir, tracing, ...network }: TestServerOptions = {},
+  options: TestServerOptions = {},
 ): Promise<TestServer> {
+  const { keys = [], most = 64, parallel = 4, targetModules = ["all-linear"], ...rest } = options;
+  const { loraDir, mergedDir, loraWay, maxMerged, tracing, ...network } = rest;
   const path = name === "default" ? MINILM_DIR : modelDir(name);
   const model = await InferenceModel.open({
     model: path,
     parallel,
     threads: 1,
-    loraTargetModules: loraDir === undefined ? [] : ["all-linear"],
+    loraTargetModules: loraDir === undefined ? [] : targetModules,
   });
-  const adapters = loraDir === undefined
-    ? undefined
-    : new Adapters(model, { base: name, folder: loraDir, maxRank: 8, most: 4 });
+  const adapters = loraDir === undefined ? undefined : new Adapters(model, {
+    ...{ base: name, folder: loraDir, maxRank: 8, most: 4, way: loraWay, mostMerged: maxMerged },
+    merges: mergedDir === undefined ? undefined : new BackgroundMerges({
+      folder: mergedDir,
+      baseDigest: model.digest,
+      start: (adapter, savePath) => mergeHere(path, adapter, savePath),
+      open: (merged) => InferenceModel.open({ model: merged, parallel, threads: 1 }),
+    }),
+  });
   const admission = new Admission(most);
   const entries: AccessEntry[] = [];
   const failures: unknown[] = [];
@@ -64,15 +83,31 @@ export async function serveTiny(
     url: `http://127.0.0.1:${server.port}`,
     port: server.port,
     model,
+    adapters,
     admission,
     entries,
     failures,
     async [Symbol.asyncDispose]() {
       await server.close(0);
       await admission.end();
+      await adapters?.close();
       model[Symbol.dispose]();
     },
   };
+}
+
+/** `graft merge` in this process. */
+function mergeHere(model: string, adapter: string, savePath: string) {
+  const stop = new AbortController();
+  const merging = merge(
+    { model, adapterPath: [adapter], savePath, latency: false, threads: 1 },
+    { signal: stop.signal },
+  );
+  const ended: Promise<ProcessEnd> = merging.then(
+    () => ({ ended: "done" }),
+    (error) => stop.signal.aborted ? { ended: "stopped" } : { ended: "failed", why: error.message },
+  );
+  return { ended, stop: () => stop.abort() };
 }
 
 /** Sends JSON and returns status, headers and the parsed answer. */

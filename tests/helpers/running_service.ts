@@ -1,7 +1,7 @@
 /** `graft service run` in a process of its own, for as long as something is done with it. */
 import { startGraft } from "./graft.ts";
 import { askOnce } from "./line_clients.ts";
-import { until } from "./systemd.ts";
+import { until } from "./until.ts";
 
 export interface ServiceFlags {
   readonly model: string;

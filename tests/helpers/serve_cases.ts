@@ -9,7 +9,7 @@ import { Random } from "../../src/random.ts";
 import { saveRandomAdapter } from "./adapter_folder.ts";
 import { modelDir } from "./fixture_models.ts";
 import { postJson, sendBytes } from "./http_server.ts";
-import { serving } from "./serving.ts";
+import { serving, servingWithTimeouts } from "./serving.ts";
 import { inTempDir } from "./temp_dir.ts";
 
 const MODEL = "tiny-llama-genai-fp32";
@@ -26,8 +26,12 @@ interface Server {
   readonly pid: number;
 }
 
-async function withServer<T>(args: readonly string[], body: (server: Server) => Promise<T>) {
-  const { child, url, stderr } = await serving(
+async function withServer<T>(
+  args: readonly string[],
+  body: (server: Server) => Promise<T>,
+  start: typeof serving = serving,
+) {
+  const { child, url, stderr } = await start(
     ...[modelDir(MODEL), "-t", "1", "--no-access-log"],
     ...args,
   );
@@ -187,7 +191,7 @@ export const slowClients: ServeCase = (share) =>
       answered,
       "health p99 ms": p99(health),
     };
-  });
+  }, servingWithTimeouts);
 
 /** 9: streams that their clients leave. */
 export const disconnects: ServeCase = (share) =>

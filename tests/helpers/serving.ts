@@ -1,6 +1,6 @@
 /** `graft serve` in a process of its own. */
 import { takesSockets } from "../../src/http/listen.ts";
-import { startTidyGraftWith } from "./graft.ts";
+import { startGraftWith, startTidyGraft, startTidySource } from "./graft.ts";
 
 const ADDRESS = /http:\/\/127\.0\.0\.1:\d+/;
 
@@ -26,15 +26,24 @@ export interface Serving {
 
 /** Starts it on a free port; resolves once it answers. */
 export function serving(...args: string[]): Promise<Serving> {
-  return servingWith({}, ...args);
+  return answering(startTidyGraft("serve", "--port", "0", ...args));
 }
 
 /** Starts it with more environment. */
-export async function servingWith(
+export function servingWith(
   env: Readonly<Record<string, string>>,
   ...args: string[]
 ): Promise<Serving> {
-  const child = startTidyGraftWith(env, "serve", "--port", "0", ...args);
+  return answering(startGraftWith(env, "serve", "--port", "0", ...args));
+}
+
+/** As {@linkcode serving}, but of the source if the program's `node:http` has no time-outs. */
+export function servingWithTimeouts(...args: string[]): Promise<Serving> {
+  const start = hasOldHttp() ? startTidySource : startTidyGraft;
+  return answering(start("serve", "--port", "0", ...args));
+}
+
+async function answering(child: Deno.ChildProcess): Promise<Serving> {
   const stderr = new Response(child.stderr).text();
   let stdout = "";
   for await (const piece of child.stdout.pipeThrough(new TextDecoderStream())) {

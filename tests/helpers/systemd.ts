@@ -4,6 +4,7 @@
  */
 import { fromFileUrl, join } from "@std/path";
 import { testNeeding } from "./requirements.ts";
+import { until } from "./until.ts";
 
 const SYSTEMD = "/usr/lib/systemd/systemd";
 const ROOT = fromFileUrl(new URL("../../", import.meta.url)).replace(/\/$/, "");
@@ -150,25 +151,6 @@ export class Systemd implements AsyncDisposable {
     }
     await this.child.status;
   }
-}
-
-/** Waits until something is there. */
-export async function until<T>(
-  what: string,
-  look: () => T | undefined | Promise<T | undefined>,
-  mostMs = 60_000,
-): Promise<T> {
-  const start = performance.now();
-  while (performance.now() - start < mostMs) {
-    try {
-      const found = await look();
-      if (found !== undefined) return found;
-    } catch {
-      // not yet
-    }
-    await new Promise((resolve) => setTimeout(resolve, 100));
-  }
-  throw new Error(`It took too long until ${what}`);
 }
 
 /** A test that needs a systemd of its own. */

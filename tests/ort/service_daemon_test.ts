@@ -8,7 +8,7 @@ import { ServiceManager } from "../../src/system/notify.ts";
 import { openLog } from "../../src/system/journal_log.ts";
 import { listenDatagrams } from "../helpers/datagrams.ts";
 import { isSocket } from "../helpers/is_socket.ts";
-import { until } from "../helpers/systemd.ts";
+import { until } from "../helpers/until.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 /** An answerer that gives back what it is asked, when it may. */

@@ -13,7 +13,7 @@ import { modelDir } from "../helpers/fixture_models.ts";
 import { postJson } from "../helpers/http_server.ts";
 import { askOnce } from "../helpers/line_clients.ts";
 import { otlpCollector } from "../helpers/otlp_collector.ts";
-import { until } from "../helpers/systemd.ts";
+import { until } from "../helpers/until.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 const MODELS: Readonly<Record<string, string>> = {

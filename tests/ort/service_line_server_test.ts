@@ -11,7 +11,7 @@ import {
   unreading,
 } from "../helpers/line_clients.ts";
 import { testNeeding } from "../helpers/requirements.ts";
-import { until } from "../helpers/systemd.ts";
+import { until } from "../helpers/until.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 const BUSY = `{"error":{"status":"busy"}}`;

@@ -4,7 +4,7 @@ import { Random } from "../../../src/random.ts";
 import { startGraft } from "../../../tests/helpers/graft.ts";
 import { askOnce, sleep } from "../../../tests/helpers/line_clients.ts";
 import type { ServiceFlags } from "../../../tests/helpers/running_service.ts";
-import { until } from "../../../tests/helpers/systemd.ts";
+import { until } from "../../../tests/helpers/until.ts";
 import { pairs, sha256 } from "../../../tests/helpers/training_runs.ts";
 
 export interface KilledRounds {

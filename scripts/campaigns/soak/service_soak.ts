@@ -4,7 +4,7 @@ import { TextLineStream } from "@std/streams";
 import { graftProcess as graft, startGraft } from "../../../tests/helpers/graft.ts";
 import { isSocket } from "../../../tests/helpers/is_socket.ts";
 import { promotedModel } from "../../../tests/helpers/promoted_model.ts";
-import { until } from "../../../tests/helpers/systemd.ts";
+import { until } from "../../../tests/helpers/until.ts";
 import { Random } from "../../../src/random.ts";
 import { type Figures, type Growth, growthOf, lookAt, sleep } from "./process_figures.ts";
 

@@ -1,6 +1,7 @@
 /** Fine-tuning by requests: its folder, and what becomes of trained adapters. */
 import { join } from "@std/path";
 import type { Adapters } from "../../http/adapters.ts";
+import { ApiError } from "../../http/api_error.ts";
 import type { FineTuning } from "../../http/server_parts.ts";
 import { FileStore } from "../../jobs/file_store.ts";
 import { Jobs } from "../../jobs/jobs.ts";
@@ -45,7 +46,15 @@ export function openFineTuning(
       ...(jobMemoryBudget === undefined ? [] : ["--memory-budget", jobMemoryBudget]),
     ],
     isBusy,
-    onTrained: async (name, adapter) => await adapters()?.load(name, adapter) !== undefined,
+    onTrained: async (name, adapter) => {
+      try {
+        return await adapters()?.load(name, adapter) !== undefined;
+      } catch (error) {
+        if (!(error instanceof ApiError)) throw error;
+        onNote(`${name} is trained, but not served: ${error.message}`);
+        return false;
+      }
+    },
   });
   return {
     files,

@@ -1,17 +1,14 @@
 /** `graft serve`: answers over HTTP in OpenAI's dialect until it is stopped. */
 import { basename, resolve } from "@std/path";
-import { BadInputError, EXIT, UsageError } from "../../errors.ts";
+import { EXIT, UsageError } from "../../errors.ts";
 import { type AccessEntry, createApp } from "../../http/app.ts";
-import { Adapters } from "../../http/adapters.ts";
 import { Admission } from "../../http/admission.ts";
-import { ApiError } from "../../http/api_error.ts";
 import { drainRequests, FLUSH_MS } from "../../http/drain.ts";
 import { Hosts, Keys } from "../../http/guard.ts";
 import { listen } from "../../http/listen.ts";
 import { Metrics } from "../../http/metrics.ts";
 import type { ServedModel } from "../../http/served_model.ts";
 import { openTracing } from "../../http/trace/open_tracing.ts";
-import { loadAdapter } from "../../model/adapter_dir.ts";
 import { aborted } from "../../system/aborted.ts";
 import { unixSeconds } from "../../system/unix_time.ts";
 import { InferenceModel } from "../../tasks/inference_model.ts";
@@ -20,6 +17,7 @@ import { note } from "../run/run.ts";
 import { readKeys, requireKeys } from "../service/http_flags.ts";
 import type { Terminal } from "../terminal/output.ts";
 import { StopSignal } from "../terminal/stop_signal.ts";
+import { checkAdapterFlags, openAdapters, switchedModules } from "./adapters.ts";
 import { openFineTuning } from "./fine_tuning.ts";
 import { SERVE_FLAGS, type ServeFlags } from "./serve_flags.ts";
 
@@ -49,6 +47,7 @@ export default command({
     const path = modelPath(flags, operands);
     const keys = new Keys(keysOf(flags));
     requireKeys(flags.host, keys.needed);
+    checkAdapterFlags(flags);
     using stop = new StopSignal(() => terminal.note("Stopping: answers in work are finished"));
     const stopAnswers = new AbortController();
     const admission = new Admission(flags.maxConcurrentRequests);
@@ -82,10 +81,13 @@ export default command({
       requestMs: flags.timeout * 1000,
     });
     try {
-      const switched = switchedModules(flags);
-      const model = await load(path, switched, flags, terminal);
+      const model = await load(path, switchedModules(flags), flags, terminal);
       const id = flags.alias ?? basename(resolve(path));
-      const adapters = switched.length === 0 ? undefined : await adaptersOf(id, model, flags);
+      const adapters = await openAdapters(model, flags, {
+        ...{ path, id, isBusy: () => admission.inWork > 0 },
+        open: (merged) => load(merged, [], flags, terminal),
+        onNote: (line) => terminal.note(line),
+      });
       served.push({ id, created: unixSeconds(), model, adapters });
       const host = flags.host.includes(":") ? `[${flags.host}]` : flags.host;
       await fineTuning?.loadTrained();
@@ -95,6 +97,7 @@ export default command({
       const jobEnded = fineTuning?.jobs.close();
       const inTime = await drainRequests(admission, stopAnswers, flags.drain * 1000);
       await jobEnded;
+      if (inTime) await adapters?.close();
       await Promise.all([server.close(FLUSH_MS), tracing?.close(FLUSH_MS)]);
       // An inference in work still reads the model.
       if (inTime) model[Symbol.dispose]();
@@ -118,45 +121,6 @@ function modelPath({ model }: ServeFlags, [operand]: readonly string[]): string 
 
 function keysOf({ apiKey, apiKeyFile }: ServeFlags): readonly string[] {
   return [...apiKey, ...(apiKeyFile === undefined ? [] : readKeys(apiKeyFile))];
-}
-
-/** The name and the folder of each adapter to load. */
-function loraModules({ loraModules }: ServeFlags): readonly (readonly [string, string])[] {
-  return loraModules.map((text) => {
-    const [, name, folder] = /^([^=]+)=(.+)$/.exec(text) ?? [];
-    if (folder !== undefined) return [name, folder];
-    throw new UsageError(`--lora-modules must be NAME=DIR: current value is "${text}"`);
-  });
-}
-
-/** Modules whose adapters are switched; none if the server takes no adapters. */
-function switchedModules(flags: ServeFlags): readonly string[] {
-  if (flags.loraTargetModules.length > 0) return flags.loraTargetModules;
-  if (flags.loraDir !== undefined || flags.jobsDir !== undefined) return ["all-linear"];
-  const adapted = loraModules(flags).flatMap(([, folder]) => [
-    ...loadAdapter(folder).adapter.lora.keys(),
-  ]);
-  return [...new Set(adapted)];
-}
-
-/** The adapters that requests may name, with those of the flags loaded. */
-async function adaptersOf(
-  base: string,
-  model: InferenceModel,
-  flags: ServeFlags,
-): Promise<Adapters> {
-  const { loraDir: folder, maxLoraRank: maxRank, maxLoras: most } = flags;
-  const adapters = new Adapters(model, { base, folder, maxRank, most });
-  for (const [name, path] of loraModules(flags)) {
-    try {
-      await adapters.load(name, path);
-    } catch (error) {
-      // Worded for clients.
-      if (error instanceof ApiError) throw new BadInputError(`${path}: ${error.message}`);
-      throw error;
-    }
-  }
-  return adapters;
 }
 
 /**

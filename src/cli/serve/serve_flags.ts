@@ -1,5 +1,6 @@
 /** Flags of `graft serve`: llama-server's names, each with a variable of the environment. */
 import { INFERENCE_PARAMETERS } from "../../tasks/inference_model.ts";
+import { ADAPTER_WAYS } from "../../http/named_adapter.ts";
 import { boolean, integer, list, number, text, type Values } from "../flags.ts";
 import { MODEL_TEXT } from "../models/model_text.ts";
 import { RUNTIME_FLAGS } from "../runtime_flags.ts";
@@ -48,6 +49,20 @@ export const SERVE_FLAGS = {
   }),
   loraDir: text("Folder that /v1/load_lora_adapter may load adapters from; none if absent", {
     placeholder: "DIR",
+    group: ADAPTERS,
+  }),
+  mergedDir: text("Folder for adapters that are merged in the background; none are if absent", {
+    placeholder: "DIR",
+    group: ADAPTERS,
+  }),
+  loraWay: text(
+    "How adapters answer with --merged-dir: bound as inputs of the base; merged once a model of " +
+      "their own is made; auto: bound at first, then whichever is faster",
+    { choices: ADAPTER_WAYS, default: "auto", group: ADAPTERS },
+  ),
+  maxMerged: integer("Merged models at a time, each in its own memory", {
+    default: 1,
+    min: 1,
     group: ADAPTERS,
   }),
   loraTargetModules: list(

@@ -1,8 +1,13 @@
-/** Changes of adapters: `/v1/load_lora_adapter`, `/v1/unload_lora_adapter`, `/lora-adapters`. */
+/**
+ * Changes of adapters: `/v1/load_lora_adapter`, `/v1/rollback_lora_adapter`, `/v1/unload_lora_adapter`,
+ * `/lora-adapters`.
+ */
+import type { Context } from "hono";
 import { ApiError } from "../api_error.ts";
-import type { Adapters, NamedAdapter } from "../adapters.ts";
+import type { Adapters } from "../adapters.ts";
+import type { AdapterEntry } from "../named_adapter.ts";
 import { parseBody } from "../parse_body.ts";
-import { adapterScales, loadAdapterRequest, unloadAdapterRequest } from "../schemas/adapter.ts";
+import { adapterScales, changeAdapterRequest, loadAdapterRequest } from "../schemas/adapter.ts";
 import { chosenModel } from "../served_model.ts";
 import type { Handler, ServerParts } from "../server_parts.ts";
 
@@ -25,14 +30,25 @@ export function loadAdapter(parts: ServerParts): Handler {
     const adapter = await adaptersOf(parts).loadFrom(request.lora_name, request.lora_path, {
       inPlace: request.load_inplace ?? undefined,
       expectedGeneration: request.expected_generation ?? undefined,
+      way: request.way ?? undefined,
     });
-    return context.json(changed(adapter, "loaded"));
+    return changed(context, adapter, "loaded");
+  };
+}
+
+export function rollBackAdapter(parts: ServerParts): Handler {
+  return async (context) => {
+    const request = await parseBody(context, changeAdapterRequest);
+    const adapter = await adaptersOf(parts).rollBack(request.lora_name, {
+      expectedGeneration: request.expected_generation ?? undefined,
+    });
+    return changed(context, adapter, "rolled_back");
   };
 }
 
 export function unloadAdapter(parts: ServerParts): Handler {
   return async (context) => {
-    const request = await parseBody(context, unloadAdapterRequest);
+    const request = await parseBody(context, changeAdapterRequest);
     const adapters = adaptersOf(parts);
     await adapters.unload(request.lora_name, {
       expectedGeneration: request.expected_generation ?? undefined,
@@ -44,17 +60,41 @@ export function unloadAdapter(parts: ServerParts): Handler {
 export function listAdapters(parts: ServerParts): Handler {
   return (context) => {
     const adapters = adaptersOf(parts);
-    return context.json(
-      adapters.list().map(({ id, name, rank, generation, path }) => ({
-        id,
-        name,
-        path,
-        scale: adapters.usualScale(id),
-        rank,
-        adapter_generation: generation,
-      })),
-    );
+    return context.json(adapters.entries().map((entry) => adapterJson(entry, adapters)));
   };
+}
+
+function adapterJson(
+  { id, name, current, pending, previous, merge }: AdapterEntry,
+  adapters: Adapters,
+) {
+  const source = current?.source ?? pending;
+  const times = current?.times;
+  return {
+    id,
+    name,
+    path: source?.path ?? merge?.path,
+    scale: adapters.usualScale(id),
+    rank: source?.rank ?? null,
+    adapter_generation: current?.generation ?? 0,
+    previous_path: previous?.path ?? null,
+    way: current === undefined ? null : current.merged === undefined ? "bound" : "merged",
+    merge: merge === undefined ? null : { ...merge, error: merge.error ?? null },
+    gain_kept: current?.gainKept ?? null,
+    ms_per_token: times === undefined ? null : times,
+  };
+}
+
+export function listFolders(parts: ServerParts): Handler {
+  return (context) =>
+    context.json({
+      object: "list",
+      data: adaptersOf(parts).folders().map(({ path, created }) => ({
+        object: "lora_folder",
+        path,
+        created_at: created,
+      })),
+    });
 }
 
 export function scaleAdapters(parts: ServerParts): Handler {
@@ -64,10 +104,17 @@ export function scaleAdapters(parts: ServerParts): Handler {
   };
 }
 
-const changed = ({ name, id, rank, generation }: NamedAdapter, status: string) => ({
-  status,
-  lora_name: name,
-  id,
-  rank,
-  adapter_generation: generation,
-});
+/** 202 if the adapter answers only once it is merged. */
+function changed(
+  context: Context,
+  { name, id, current, pending }: AdapterEntry,
+  status: string,
+): Response {
+  return context.json({
+    status: pending === undefined ? status : "merging",
+    lora_name: name,
+    id,
+    rank: (pending ?? current?.source)?.rank,
+    adapter_generation: current?.generation ?? 0,
+  }, pending === undefined ? 200 : 202);
+}

@@ -63,9 +63,10 @@ const MOST_ANSWERS_IN_ALL = 64;
 /** Answers a request at once, or in pieces. */
 export async function answerText(
   context: Context,
-  request: TextRequest,
+  given: TextRequest,
   parts: ServerParts,
 ): Promise<Response> {
+  const request = { ...given, served: answeredBy(given) };
   const { served, prompts, sampling } = request;
   const count = sampling.n ?? 1;
   if (prompts.length * count > MOST_ANSWERS_IN_ALL) {
@@ -213,6 +214,11 @@ async function inPieces(
   });
 }
 
+/** A mix is of the base, whichever adapter the name stands for. */
+function answeredBy({ served, sampling }: TextRequest): ServedModel {
+  return sampling.lora && served.base !== undefined ? { ...served.base, id: served.id } : served;
+}
+
 /** @throws {ApiError} 400 for scales where the model takes no adapters, 404 for an unknown one */
 function adapterOf(
   { adapter, adapters }: ServedModel,
@@ -221,5 +227,6 @@ function adapterOf(
   if (lora && adapters === undefined) {
     throw new ApiError(400, "This server takes no adapters", { param: "lora" });
   }
-  return lora ? adapters!.mix(lora) : adapter?.matrices ?? adapters?.mix();
+  if (lora || adapter === undefined) return adapters?.mix(lora ?? undefined);
+  return adapter.merged === undefined ? adapter.source.matrices : undefined;
 }

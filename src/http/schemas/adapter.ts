@@ -1,5 +1,6 @@
 /** Requests that change adapters: vLLM's and llama.cpp's. */
 import * as v from "valibot";
+import { ADAPTER_WAYS } from "../named_adapter.ts";
 import { integer, maybe, number } from "./values.ts";
 
 const MOST_PARTS = 32;
@@ -23,10 +24,12 @@ export const loadAdapterRequest = v.object({
   lora_name: adapterName,
   lora_path: v.pipe(v.string(), v.minLength(1), v.maxLength(4096)),
   load_inplace: maybe(v.boolean()),
+  way: maybe(v.picklist(ADAPTER_WAYS)),
   expected_generation: maybe(integer(0, Number.MAX_SAFE_INTEGER)),
 });
 
-export const unloadAdapterRequest = v.object({
+/** Rolls an adapter back, or forgets it. */
+export const changeAdapterRequest = v.object({
   lora_name: adapterName,
   expected_generation: maybe(integer(0, Number.MAX_SAFE_INTEGER)),
 });
