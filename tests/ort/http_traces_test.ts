@@ -1,8 +1,10 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { openTracing } from "../../src/http/trace/open_tracing.ts";
 import type { Tracing } from "../../src/http/trace/tracing.ts";
+import { saveRandomAdapter } from "../helpers/adapter_folder.ts";
 import { postJson, serveTiny, type TestServer } from "../helpers/http_server.ts";
 import { type CollectedSpan, otlpCollector } from "../helpers/otlp_collector.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 import { within } from "../helpers/within.ts";
 
 const LLAMA = "tiny-llama-genai-fp32";
@@ -159,6 +161,24 @@ Deno.test("a client that leaves marks the span as failed, of answers whole and i
     "client_disconnected",
     "client_disconnected",
   ]);
+});
+
+Deno.test("the span of an answer with an adapter names it and its generation", async () => {
+  await inTempDir(async (loraDir) => {
+    saveRandomAdapter(`${loraDir}/a`, LLAMA, { seed: 1, targetModules: ["q_proj"] });
+    await using collector = otlpCollector();
+    const tracing = await tracingTo(collector.url);
+    await using server = await serveTiny(LLAMA, { tracing, loraDir });
+    const load = { lora_name: "lamp", lora_path: "a" };
+    assertEquals((await postJson(`${server.url}/v1/load_lora_adapter`, load)).status, 200);
+    await postJson(`${server.url}/v1/chat/completions`, { ...CHAT, model: "lamp" });
+    await tracing.close(5000);
+    const [{ attributes }] = collector.named("chat lamp");
+    assertEquals(
+      [attributes["graft.adapter.name"], attributes["graft.adapter.generation"]],
+      ["lamp", 1],
+    );
+  });
 });
 
 Deno.test("embeddings have a span with their tokens", async () => {
