@@ -239,6 +239,7 @@ export type {
   FinishReason,
   Generated,
   GenerateOptions,
+  GenerationStage,
   NextTokenGrammar,
   OnText,
 } from "./src/serve/generate.ts";

@@ -104,7 +104,7 @@ async function compile(target: Target, options: Options): Promise<void> {
     const table = readCrateTable(ROOT);
     const staged = await stage(ROOT, work, { target, ...options, crates: table });
     await run(deno, [
-      ...["compile", "--quiet", "--frozen", "--no-prompt", "--no-code-cache"],
+      ...["compile", "--quiet", "--no-lock", "--no-check", "--no-prompt", "--no-code-cache"],
       ...PERMISSIONS.map((permission) => `--allow-${permission}`),
       `--v8-flags=${V8_FLAGS}`,
       ...staged.included.flatMap((included) => ["--include", included]),

@@ -9,12 +9,24 @@ function packageFolder(root: string, { name, version }: Locked): string {
   return join(root, "node_modules", ".deno", store, "node_modules", name);
 }
 
+/** What `package.json` says, as far as it is used here. */
+interface Manifest {
+  readonly license?: unknown;
+  readonly type?: string;
+  readonly exports?: unknown;
+  readonly dependencies?: Readonly<Record<string, string>>;
+}
+
+function manifestOf(root: string, locked: Locked): Manifest {
+  const path = join(packageFolder(root, locked), "package.json");
+  return JSON.parse(Deno.readTextFileSync(path));
+}
+
 /** The licence that a package states, as an SPDX expression. */
 export function licenseOf(root: string, locked: Locked): string {
-  const path = join(packageFolder(root, locked), "package.json");
-  const { license } = JSON.parse(Deno.readTextFileSync(path));
-  if (typeof license !== "string") throw new Error(`${path} states no licence`);
-  return license;
+  const { license } = manifestOf(root, locked);
+  if (typeof license === "string") return license;
+  throw new Error(`${locked.name} ${locked.version} states no licence`);
 }
 
 const LICENSE_FILE = /^(licen[cs]e|notice|copying)/i;
@@ -32,4 +44,48 @@ export function licenseTexts(root: string, packages: readonly Locked[]): string 
     }
   }
   return parts.join("\n\n");
+}
+
+/** Types, and maps from the code to what it was made of: no program reads them. */
+const NOT_RUN = /\.(d\.[cm]?ts|map)$/;
+
+/**
+ * Copies packages, without what no program reads: a binary holds all files of its packages in memory.
+ *
+ * @param to a folder of packages by name
+ * @throws {Error} where a package is needed in two versions
+ */
+export async function copyPackages(
+  root: string,
+  packages: readonly Locked[],
+  to: string,
+): Promise<void> {
+  // Packages without ES modules call require().
+  const required = new Set(
+    packages.map((locked) => manifestOf(root, locked))
+      .filter(({ type, exports }) => type !== "module" && exports === undefined)
+      .flatMap(({ dependencies }) => Object.keys(dependencies ?? {})),
+  );
+  for (const locked of packages) {
+    const { name } = locked;
+    if (packages.some((other) => other !== locked && other.name === name)) {
+      throw new Error(`${name} is needed in two versions`);
+    }
+    const folder = join(to, name);
+    await copyRun(packageFolder(root, locked), folder, required.has(name));
+    await Deno.remove(join(folder, "test"), { recursive: true }).catch(() => {});
+  }
+}
+
+/** @param isRequired whether modules that are there as ES modules, too, are needed for require() */
+async function copyRun(from: string, to: string, isRequired: boolean): Promise<void> {
+  await Deno.mkdir(to, { recursive: true });
+  const entries = [...Deno.readDirSync(from)];
+  const names = new Set(entries.map(({ name }) => name));
+  const isTwin = (name: string) => name.endsWith(".cjs") && names.has(`${name.slice(0, -3)}mjs`);
+  for (const { name, isDirectory } of entries) {
+    if (NOT_RUN.test(name) || (!isRequired && isTwin(name))) continue;
+    if (isDirectory) await copyRun(join(from, name), join(to, name), isRequired);
+    else await Deno.copyFile(join(from, name), join(to, name));
+  }
 }

@@ -5,7 +5,7 @@ import { type LargeFile, placeFiles } from "./append.ts";
 import { crateNotices, type CrateTable, licenseText } from "./crate_notices.ts";
 import type { Target } from "./elf.ts";
 import { type Locked, lockedPackages, type Lockfile, packageOf, pruneLock } from "./lockfile.ts";
-import { licenseTexts } from "./packages.ts";
+import { copyPackages, licenseTexts } from "./packages.ts";
 import { run } from "./run.ts";
 
 /** What goes into a binary besides the program. */
@@ -61,10 +61,11 @@ export async function stage(root: string, folder: string, contents: Contents): P
   );
   const packages = lockedPackages(lock);
   const write = (name: string, text: string) => Deno.writeTextFile(join(folder, name), text);
-  // Without a folder of its own for packages the binary gets those that the lock file names.
   const { compilerOptions } = config;
-  await write("deno.json", JSON.stringify({ nodeModulesDir: "none", imports, compilerOptions }));
-  await write("deno.lock", JSON.stringify(lock));
+  await write("deno.json", JSON.stringify({ nodeModulesDir: "manual", imports, compilerOptions }));
+  const dependencies = Object.fromEntries(packages.map(({ name, version }) => [name, version]));
+  await write("package.json", JSON.stringify({ dependencies }));
+  await copyPackages(root, packages, join(folder, "node_modules"));
   for (const name of ["src", "ffi"]) await copyTree(join(root, name), join(folder, name));
   for (const name of CARRIED.legal) await Deno.copyFile(join(root, name), join(folder, name));
   await write(CARRIED.packageLicenses, licenseTexts(root, packages));

@@ -81,6 +81,11 @@ export const ENVIRONMENT: readonly (readonly [name: string, meaning: string])[] 
     "HF_HUB_DOWNLOAD_TIMEOUT",
     "seconds of silence after which a connection is tried again; 30 if absent",
   ],
+  [
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
+    "collector that graft serve and the service send traces of requests to; none if absent; " +
+    "docs/serve.md has the other variables of OpenTelemetry",
+  ],
 ];
 
 /** Widest lines of a help text; narrower ones where the terminal is. */

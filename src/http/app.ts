@@ -5,6 +5,7 @@ import type { Hosts, Keys } from "./guard.ts";
 import { openapi } from "./openapi.ts";
 import { OPERATIONS } from "./operations.ts";
 import type { ServerParts } from "./server_parts.ts";
+import { CLIENT_LEFT, type RequestSpan, type Tracing } from "./trace/tracing.ts";
 
 /** An answered request. */
 export interface AccessEntry {
@@ -13,12 +14,16 @@ export interface AccessEntry {
   readonly path: string;
   readonly status: number;
   readonly ms: number;
+  /** Of the trace that it is a part of, where requests are traced. */
+  readonly traceId?: string;
 }
 
 /** What handlers keep for each other. */
 interface Kept {
   readonly Variables: {
     requestId: string;
+    /** Absent where requests are not traced. */
+    span?: RequestSpan;
     /** Resolves when an answer in pieces has been sent. */
     ended?: Promise<void>;
   };
@@ -29,30 +34,38 @@ export interface AppOptions extends ServerParts {
   readonly hosts: Hosts;
   /** Told of each answered request. */
   readonly onAccess?: (entry: AccessEntry) => void;
+  /** Absent: requests are not traced. */
+  readonly tracing?: Tracing;
 }
 
 const REQUEST_ID = "x-request-id";
 
 /** @returns what answers requests: `app.fetch` */
 export function createApp(options: AppOptions): Hono<Kept> {
-  const { keys, hosts, onAccess, onFailure } = options;
+  const { keys, hosts, onAccess, onFailure, tracing } = options;
   const app = new Hono<Kept>();
   const routes = new Map(OPERATIONS.map(({ method, path }) => [`${method} ${path}`, path]));
   app.use(async (context, next) => {
     const start = performance.now();
     const id = requestId(context);
+    const url = new URL(context.req.url);
+    const { headers } = context.req.raw;
+    const span = tracing?.begin({ method: context.req.method, url, headers, id });
+    context.set("span", span);
     await next();
     // Errors have become answers here.
     context.res.headers.set(REQUEST_ID, id);
     const { method, routePath } = context.req;
     // Encoded, so that a line of the log stays one.
-    const path = new URL(context.req.url).pathname;
+    const path = url.pathname;
     const { status } = context.res;
-    const route = routes.get(`${method.toLowerCase()} ${routePath}`) ?? "other";
+    const route = routes.get(`${method.toLowerCase()} ${routePath}`);
     const told = () => {
       const ms = performance.now() - start;
-      options.metrics.request(route, status, ms / 1000);
-      onAccess?.({ id, method, path, status, ms });
+      options.metrics.request(route ?? "other", status, ms / 1000);
+      if (span !== undefined && context.req.raw.signal.aborted) span.fail(CLIENT_LEFT);
+      span?.end({ route, status });
+      onAccess?.({ id, method, path, status, ms, traceId: span?.traceId });
     };
     const ended = context.get("ended");
     if (ended === undefined) told();
@@ -79,6 +92,7 @@ export function createApp(options: AppOptions): Hono<Kept> {
     const known = fromLibrary(error);
     if (known !== undefined) return known.response();
     onFailure(error, context.get("requestId"));
+    context.get("span")?.fail(error.name);
     return new ApiError(500, "The server failed; its log says why").response();
   });
   return app;

@@ -11,11 +11,11 @@ export type Send = (data: unknown) => Promise<void>;
  * An answer of events, the last of which is `[DONE]`, or an error.
  *
  * @param produce sends the events; `gone` is aborted when the client has left
- * @param ended called when all is sent or the client has left
+ * @param ended called when all is sent, or with what prevented it; `left`: the client has left
  */
 export function eventStream(
   produce: (send: Send, gone: AbortSignal) => Promise<void>,
-  ended: (failure: unknown) => void,
+  ended: (failure: unknown, left: boolean) => void,
 ): Response {
   const { readable, writable } = new TransformStream<Uint8Array, Uint8Array>();
   const writer = writable.getWriter();
@@ -46,7 +46,7 @@ export function eventStream(
       if (!left.signal.aborted) await write(JSON.stringify(errorOf(error))).catch(() => {});
     }
     await writer.close().catch(() => {});
-    ended(left.signal.aborted ? undefined : failure);
+    ended(left.signal.aborted ? undefined : failure, left.signal.aborted);
   };
   work();
   return new Response(readable, {

@@ -41,7 +41,8 @@ export function textOptions(
   return {
     maxTokens: request.max_tokens ?? maxTokens,
     temperature: request.temperature ?? TEMPERATURE,
-    topP: request.top_p ?? undefined,
+    // 0 is OpenAI's word for the likeliest token alone.
+    topP: request.top_p === 0 ? Number.MIN_VALUE : request.top_p ?? undefined,
     topK: Math.max(0, request.top_k ?? 0),
     frequencyPenalty: request.frequency_penalty ?? undefined,
     presencePenalty: request.presence_penalty ?? undefined,

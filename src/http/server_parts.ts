@@ -6,6 +6,7 @@ import { ApiError } from "./api_error.ts";
 import type { Admission } from "./admission.ts";
 import type { Metrics } from "./metrics.ts";
 import type { Models } from "./served_model.ts";
+import type { RequestSpan } from "./trace/tracing.ts";
 
 /** Training by requests. */
 export interface FineTuning {
@@ -33,6 +34,11 @@ export interface ServerParts {
 
 /** A route's function. */
 export type Handler = (context: Context) => Promise<Response> | Response;
+
+/** The span of a request; `undefined` where requests are not traced. */
+export function spanOf(context: Context): RequestSpan | undefined {
+  return context.get("span");
+}
 
 /** @throws {ApiError} 400 if the server trains nothing */
 export function fineTuningOf({ fineTuning }: ServerParts): FineTuning {

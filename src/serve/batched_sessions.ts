@@ -36,6 +36,7 @@ interface Pending {
 
 interface Session {
   readonly adapter?: AdapterMatrices;
+  readonly onTurn?: () => void;
   row?: Row;
   pending?: Pending;
   /** Of its last token: the runs' own are overwritten by the next run, of whoever. */
@@ -63,8 +64,8 @@ export class BatchedSessions implements TokenSessions {
     return this.#rows.length;
   }
 
-  open(signal?: AbortSignal, adapter?: AdapterMatrices): TokenSession {
-    const session: Session = { adapter };
+  open(signal?: AbortSignal, adapter?: AdapterMatrices, onTurn?: () => void): TokenSession {
+    const session: Session = { adapter, onTurn };
     const leave = () => {
       session.pending?.reject(signal?.reason);
       session.pending = undefined;
@@ -143,6 +144,7 @@ export class BatchedSessions implements TokenSessions {
       this.#copyBeginning(row, session, ids);
       session.row = row;
       row.session = session;
+      session.onTurn?.();
       session.pending!.fresh = ids.slice(row.tokens.length);
       row.usedAt = ++this.#uses;
     }

@@ -25,7 +25,12 @@ export interface GenerateOptions extends SamplingOptions {
   readonly topLogprobs?: number;
   /** What the text must keep to. */
   readonly grammar?: NextTokenGrammar;
+  /** Told when the model begins to read the prompt, and when it has read it. */
+  readonly onStage?: (stage: GenerationStage) => void;
 }
+
+/** What a generation does after it has waited for others. */
+export type GenerationStage = "read" | "generate";
 
 /** Says which tokens may come next; see `TokenGrammar` of `data/guarded_grammars.ts`. */
 export interface NextTokenGrammar {
@@ -109,6 +114,7 @@ export async function generate(
       reading ??= model.continueTo(prompt);
       const mask = await masking;
       const logits = await reading;
+      if (ids.length === 0) options.onStage?.("generate");
       const known = logits.subarray(0, options.vocabSize);
       const scoreOf = topLogprobs === undefined ? undefined : scoresOf(known, topLogprobs);
       if (mask !== undefined) forbid(known, mask);

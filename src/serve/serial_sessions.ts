@@ -1,4 +1,5 @@
 /** Sessions over a model that reads one text at a time: each waits for the ones before it. */
+import type { AdapterMatrices } from "./adapter_inputs.ts";
 import type { TokenReader, TokenSession, TokenSessions } from "./token_sessions.ts";
 
 export class SerialSessions implements TokenSessions {
@@ -11,13 +12,16 @@ export class SerialSessions implements TokenSessions {
     this.#model = model;
   }
 
-  open(signal?: AbortSignal): TokenSession {
+  open(signal?: AbortSignal, _?: AdapterMatrices, onTurn?: () => void): TokenSession {
     const turn = this.#last;
     const { promise: ended, resolve: end } = Promise.withResolvers<void>();
     this.#last = turn.then(() => ended);
     let reading: Promise<unknown> = Promise.resolve();
+    let told = false;
     const inTurn = async (read: () => Promise<Float32Array>) => {
       await untilAborted(turn, signal);
+      if (!told) onTurn?.();
+      told = true;
       const logits = read();
       reading = logits.catch(() => {});
       return await logits;

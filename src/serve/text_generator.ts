@@ -117,7 +117,8 @@ export class TextGenerator {
       );
     }
     const decoder = new StreamDecoder((sequences) => this.#text.decode(sequences));
-    using session = this.#sessions.open(options.signal, options.adapter);
+    const { signal, adapter, onStage } = options;
+    using session = this.#sessions.open(signal, adapter, () => onStage?.("read"));
     const generated = await generate(session, ids, decoder, {
       ...options,
       maxTokens: Math.min(options.maxTokens ?? room, room),

@@ -30,6 +30,7 @@ export interface TokenSessions {
    *
    * @param signal what waits for a turn or a read rejects with its reason when it is aborted
    * @param adapter what the model's products are changed by, where sessions take one
+   * @param onTurn called once, when the session no longer waits for others
    */
-  open(signal?: AbortSignal, adapter?: AdapterMatrices): TokenSession;
+  open(signal?: AbortSignal, adapter?: AdapterMatrices, onTurn?: () => void): TokenSession;
 }

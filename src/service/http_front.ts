@@ -7,6 +7,7 @@ import { HeldModel } from "../http/held_model.ts";
 import { listen, type Listening, type ListenOptions } from "../http/listen.ts";
 import { Metrics } from "../http/metrics.ts";
 import type { ServedModel } from "../http/served_model.ts";
+import type { Tracing } from "../http/trace/tracing.ts";
 import type { Log } from "../system/journal_log.ts";
 import { unixSeconds } from "../system/unix_time.ts";
 import type { InferenceModel } from "../tasks/inference_model.ts";
@@ -21,6 +22,8 @@ export interface HttpFrontOptions {
   readonly parallel: number;
   readonly mostRequests: number;
   readonly log: Log;
+  /** Absent: requests are not traced. */
+  readonly tracing?: Tracing;
 }
 
 export class HttpFront {
@@ -29,11 +32,12 @@ export class HttpFront {
   readonly #listen: () => Promise<Listening>;
   /** Whether the socket is somebody else's, so that connections wait there while nobody accepts them. */
   readonly #isHanded: boolean;
+  readonly #tracing: Tracing | undefined;
   #listening: Promise<Listening> | undefined;
   #used: { readonly served: ServedModel; readonly held: HeldModel } | undefined;
 
   private constructor(options: HttpFrontOptions) {
-    const { keys, hosts, maxTokens, parallel, log } = options;
+    const { keys, hosts, maxTokens, parallel, log, tracing } = options;
     const admission = this.#admission = new Admission(options.mostRequests);
     const app = createApp({
       models: { list: () => this.#used === undefined ? [] : [this.#used.served] },
@@ -45,7 +49,9 @@ export class HttpFront {
       keys,
       hosts,
       onFailure: (error, id) => log("error", `${id}: ${error}`),
+      tracing,
     });
+    this.#tracing = tracing;
     this.#isHanded = options.listen.fd !== undefined;
     this.#listen = () => listen(app.fetch, options.listen);
   }
@@ -90,7 +96,7 @@ export class HttpFront {
     const listening = await this.#listening;
     const closed = this.#isHanded ? listening?.close(boundMs) : undefined;
     const inTime = await drainRequests(this.#admission, this.#stop, boundMs);
-    await (closed ?? listening?.close(FLUSH_MS));
+    await Promise.all([closed ?? listening?.close(FLUSH_MS), this.#tracing?.close(FLUSH_MS)]);
     return inTime;
   }
 }

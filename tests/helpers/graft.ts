@@ -55,7 +55,15 @@ export function startTidySource(...args: string[]): Deno.ChildProcess {
 
 /** Starts `graft` with these arguments. */
 export function startGraft(...args: string[]): Deno.ChildProcess {
-  return command(args).spawn();
+  return startGraftWith({}, ...args);
+}
+
+/** Starts `graft` with more environment. */
+export function startGraftWith(
+  env: Readonly<Record<string, string>>,
+  ...args: string[]
+): Deno.ChildProcess {
+  return command(args, "null", env).spawn();
 }
 
 /** Runs `graft` with these arguments to its end, in no process of its own where it is the source. */

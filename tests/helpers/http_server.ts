@@ -8,6 +8,7 @@ import { Hosts, Keys } from "../../src/http/guard.ts";
 import { listen, type ListenOptions } from "../../src/http/listen.ts";
 import { Metrics } from "../../src/http/metrics.ts";
 import type { ProcessEnd } from "../../src/jobs/yielding_process.ts";
+import type { Tracing } from "../../src/http/trace/tracing.ts";
 import { InferenceModel } from "../../src/tasks/inference_model.ts";
 import { merge } from "../../src/tasks/merge.ts";
 import { MINILM_DIR, modelDir } from "./fixture_models.ts";
@@ -25,6 +26,7 @@ export interface TestServerOptions extends Partial<ListenOptions> {
   readonly maxMerged?: number;
   /** Modules whose adapters are switched; default all linear layers. */
   readonly targetModules?: readonly string[];
+  readonly tracing?: Tracing;
 }
 
 export interface TestServer extends AsyncDisposable {
@@ -44,7 +46,7 @@ export async function serveTiny(
   options: TestServerOptions = {},
 ): Promise<TestServer> {
   const { keys = [], most = 64, parallel = 4, targetModules = ["all-linear"], ...rest } = options;
-  const { loraDir, mergedDir, loraWay, maxMerged, ...network } = rest;
+  const { loraDir, mergedDir, loraWay, maxMerged, tracing, ...network } = rest;
   const path = name === "default" ? MINILM_DIR : modelDir(name);
   const model = await InferenceModel.open({
     model: path,
@@ -74,6 +76,7 @@ export async function serveTiny(
     keys: new Keys(keys),
     hosts: new Hosts(["graft.test"]),
     onAccess: (entry) => void entries.push(entry),
+    tracing,
   });
   const server = await listen(app.fetch, { host: "127.0.0.1", port: 0, ...network });
   return {

@@ -1,6 +1,6 @@
 /** `graft serve` in a process of its own. */
 import { takesSockets } from "../../src/http/listen.ts";
-import { startTidyGraft, startTidySource } from "./graft.ts";
+import { startGraftWith, startTidyGraft, startTidySource } from "./graft.ts";
 
 const ADDRESS = /http:\/\/127\.0\.0\.1:\d+/;
 
@@ -27,6 +27,14 @@ export interface Serving {
 /** Starts it on a free port; resolves once it answers. */
 export function serving(...args: string[]): Promise<Serving> {
   return answering(startTidyGraft("serve", "--port", "0", ...args));
+}
+
+/** Starts it with more environment. */
+export function servingWith(
+  env: Readonly<Record<string, string>>,
+  ...args: string[]
+): Promise<Serving> {
+  return answering(startGraftWith(env, "serve", "--port", "0", ...args));
 }
 
 /** As {@linkcode serving}, but of the source if the program's `node:http` has no time-outs. */

@@ -1,6 +1,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { Hosts, Keys } from "../../src/http/guard.ts";
+import { openTracing } from "../../src/http/trace/open_tracing.ts";
+import type { Tracing } from "../../src/http/trace/tracing.ts";
 import { openAnswerer } from "../../src/service/answerer.ts";
 import { serve } from "../../src/service/daemon.ts";
 import { HttpFront } from "../../src/service/http_front.ts";
@@ -10,6 +12,7 @@ import { ServiceManager } from "../../src/system/notify.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { postJson } from "../helpers/http_server.ts";
 import { askOnce } from "../helpers/line_clients.ts";
+import { otlpCollector } from "../helpers/otlp_collector.ts";
 import { until } from "../helpers/until.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
@@ -27,6 +30,7 @@ async function withService(
     stop(): void;
     readonly ended: Promise<boolean>;
   }) => Promise<void>,
+  tracing?: Tracing,
 ): Promise<void> {
   await inTempDir(async (folder) => {
     const socket = join(folder, "socket");
@@ -42,6 +46,7 @@ async function withService(
       parallel: 4,
       mostRequests: 64,
       log,
+      tracing,
     });
     const ended = serve({
       socket: { path: socket, mode: 0o600 },
@@ -138,4 +143,17 @@ Deno.test("serve() finishes requests over HTTP when it is stopped, and refuses l
     assertEquals(await ended, true);
     assertEquals(await status(`${url}/health`).catch(() => 0), 0);
   });
+});
+
+Deno.test("serve() traces requests over HTTP, and sends the last when it ends", async () => {
+  await using collector = otlpCollector();
+  const environment: Record<string, string> = {
+    OTEL_EXPORTER_OTLP_ENDPOINT: collector.url,
+    OTEL_EXPORTER_OTLP_PROTOCOL: "http/json",
+    OTEL_BSP_SCHEDULE_DELAY: "60000",
+  };
+  const tracing = await openTracing(() => {}, (name) => environment[name]);
+  await withService(async ({ url }) => void await complete(url), tracing);
+  const [span] = collector.named("text_completion 0001");
+  assertEquals(span.attributes["gen_ai.response.finish_reasons"], ["length"]);
 });

@@ -137,3 +137,20 @@ Deno.test("BatchedSessions tell those whose run failed, and go on with others fr
   await check(next, prompt, 2);
   assertEquals([reader.tokens - before, reader.copied], [52, 0]);
 });
+
+Deno.test("BatchedSessions tells once that a session has its turn, and not while it waits", async () => {
+  const sessions = new BatchedSessions(new RowNotes(1));
+  const turns: string[] = [];
+  const first = sessions.open(undefined, undefined, () => turns.push("first"));
+  await first.continueTo([1, 2, 3]);
+  const second = sessions.open(undefined, undefined, () => turns.push("second"));
+  const reading = second.continueTo([4, 5]);
+  await first.advance([4]);
+  await first.advance([5]);
+  assertEquals(turns, ["first"]);
+  first[Symbol.dispose]();
+  await reading;
+  await second.advance([6]);
+  assertEquals(turns, ["first", "second"]);
+  second[Symbol.dispose]();
+});

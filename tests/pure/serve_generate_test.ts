@@ -136,3 +136,14 @@ Deno.test("TextGenerator refuses an empty prompt, and an endless answer", async 
   await assertRejects(() => generator().complete("ab"), Error, "state no context length");
   assertEquals((await generator().complete("ab", { maxTokens: 2 })).text, "ab");
 });
+
+Deno.test("TextGenerator tells when it begins to read, and when it has read, after its turn", async () => {
+  const shared = generator(64);
+  const stages: string[] = [];
+  const tell = (name: string) => (stage: string) => void stages.push(`${name} ${stage}`);
+  await Promise.all([
+    shared.complete("a", { onStage: tell("first") }),
+    shared.complete("b", { onStage: tell("second") }),
+  ]);
+  assertEquals(stages, ["first read", "first generate", "second read", "second generate"]);
+});

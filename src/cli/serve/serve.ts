@@ -8,6 +8,7 @@ import { Hosts, Keys } from "../../http/guard.ts";
 import { listen } from "../../http/listen.ts";
 import { Metrics } from "../../http/metrics.ts";
 import type { ServedModel } from "../../http/served_model.ts";
+import { openTracing } from "../../http/trace/open_tracing.ts";
 import { aborted } from "../../system/aborted.ts";
 import { unixSeconds } from "../../system/unix_time.ts";
 import { InferenceModel } from "../../tasks/inference_model.ts";
@@ -58,6 +59,7 @@ export default command({
         adapters: () => served[0]?.adapters,
         onNote: (line) => terminal.note(line),
       });
+    const tracing = await openTracing((line) => terminal.note(line));
     const app = createApp({
       models: { list: () => served },
       admission,
@@ -70,6 +72,7 @@ export default command({
       hosts: new Hosts(flags.allowedHosts),
       onAccess: flags.accessLog ? (entry) => terminal.note(accessLine(entry)) : undefined,
       onFailure: (error, id) => terminal.note(`${id}: ${error}`),
+      tracing,
     });
     // Before the model is loaded, so that a port in use costs no minute, and /health can tell.
     const server = await listen(app.fetch, {
@@ -95,7 +98,7 @@ export default command({
       const inTime = await drainRequests(admission, stopAnswers, flags.drain * 1000);
       await jobEnded;
       if (inTime) await adapters?.close();
-      await server.close(FLUSH_MS);
+      await Promise.all([server.close(FLUSH_MS), tracing?.close(FLUSH_MS)]);
       // An inference in work still reads the model.
       if (inTime) model[Symbol.dispose]();
       else Deno.exit(EXIT.ok);
@@ -152,6 +155,7 @@ async function load(
   }
 }
 
-function accessLine({ id, method, path, status, ms }: AccessEntry): string {
-  return `${method} ${path} ${status} ${Math.round(ms)} ms ${id}`;
+function accessLine({ id, method, path, status, ms, traceId }: AccessEntry): string {
+  const trace = traceId === undefined ? "" : ` trace ${traceId}`;
+  return `${method} ${path} ${status} ${Math.round(ms)} ms ${id}${trace}`;
 }

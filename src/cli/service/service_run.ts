@@ -104,6 +104,7 @@ async function openHttp(
   // Loaded only where it is asked for: the service starts faster without.
   const { Hosts, Keys } = await import("../../http/guard.ts");
   const { HttpFront } = await import("../../service/http_front.ts");
+  const { openTracing } = await import("../../http/trace/open_tracing.ts");
   const keys = new Keys(apiKeyFile === undefined ? [] : readKeys(apiKeyFile));
   return await HttpFront.open({
     listen: { ...httpAddress(address, keys.needed), fd: handedSocket() },
@@ -113,5 +114,6 @@ async function openHttp(
     parallel,
     mostRequests: MOST_REQUESTS,
     log,
+    tracing: await openTracing((line) => log("warning", line)),
   });
 }

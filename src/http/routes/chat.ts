@@ -25,6 +25,7 @@ export function chatCompletions(parts: ServerParts): Handler {
     const topLogprobs = request.logprobs === true ? request.top_logprobs ?? 0 : undefined;
     return await answerText(context, {
       served,
+      requestModel: request.model,
       prompts: [{ messages: parseMessages(request.messages, "messages") }],
       sampling: {
         ...request,
@@ -50,6 +51,7 @@ function schemaOf(format: ChatRequest["response_format"]): string | undefined {
 
 function chatFormat({ model }: ServedModel): Format {
   return {
+    operation: "chat",
     object: "chat.completion",
     partObject: "chat.completion.chunk",
     prefix: "chatcmpl",

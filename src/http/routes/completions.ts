@@ -14,6 +14,7 @@ export function completions(parts: ServerParts): Handler {
     requireKind(served, ["causal"], "continue a text");
     return await answerText(context, {
       served,
+      requestModel: request.model,
       prompts: promptsOf(request.prompt),
       sampling: request,
       topLogprobs: request.logprobs ?? undefined,
@@ -33,6 +34,7 @@ function completionFormat({ model }: ServedModel): Format {
   /** Characters of each answer so far. */
   const offsets: number[] = [];
   return {
+    operation: "text_completion",
     object: "text_completion",
     partObject: "text_completion",
     prefix: "cmpl",

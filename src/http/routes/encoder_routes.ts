@@ -6,7 +6,7 @@ import { ApiError } from "../api_error.ts";
 import { parseBody } from "../parse_body.ts";
 import { classificationRequest, embeddingRequest } from "../schemas/embedding.ts";
 import { chosenModel, requireKind, type ServedModel } from "../served_model.ts";
-import type { Handler, ServerParts } from "../server_parts.ts";
+import { type Handler, type ServerParts, spanOf } from "../server_parts.ts";
 
 export function embeddings(parts: ServerParts): Handler {
   return async (context) => {
@@ -19,6 +19,7 @@ export function embeddings(parts: ServerParts): Handler {
       parts,
       served,
       request,
+      "embeddings",
       (text, signal) => served.model.embed(text, signal),
     );
     const data = found.map(({ vector }, index) => ({
@@ -40,6 +41,7 @@ export function classify(parts: ServerParts): Handler {
       parts,
       served,
       request,
+      "classify",
       (text, signal) => served.model.classify(text, request.top_n ?? undefined, signal),
     );
     const data = found.map(({ classes }, index) => ({ index, ...classes[0], classes }));
@@ -47,20 +49,27 @@ export function classify(parts: ServerParts): Handler {
   };
 }
 
-/** Reads all texts of a request, together. */
+/**
+ * Reads all texts of a request, together.
+ *
+ * @param operation its name in traces
+ */
 async function encodeAll<T extends ReadText>(
   context: Context,
   { admission, metrics, stop }: ServerParts,
-  { model, hold }: ServedModel,
-  { input, truncate }: {
+  { id, model, hold }: ServedModel,
+  { model: requestModel, input, truncate }: {
+    readonly model?: string;
     readonly input: string | readonly string[];
     readonly truncate?: boolean | null;
   },
+  operation: string,
   encode: (text: string, signal: AbortSignal) => Promise<T>,
 ) {
   const texts = typeof input === "string" ? [input] : input;
   using _ = admission.enter();
   using _held = hold?.();
+  using call = spanOf(context)?.call({ operation, requestModel, model: id });
   const failed = new AbortController();
   const signal = AbortSignal.any([stop, context.req.raw.signal, failed.signal]);
   const found = await Promise.all(texts.map((text) => encode(text, signal))).catch((error) => {
@@ -78,6 +87,7 @@ async function encodeAll<T extends ReadText>(
   }
   const tokens = found.reduce((sum, { tokens }) => sum + tokens, 0);
   metrics.tokens("prompt", tokens);
+  call?.result({ inputTokens: tokens });
   return { found, usage: { prompt_tokens: tokens, total_tokens: tokens } };
 }
 

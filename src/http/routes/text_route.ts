@@ -17,7 +17,9 @@ import {
 } from "../generation.ts";
 import type { Sampling } from "../schemas/common.ts";
 import type { ServedModel } from "../served_model.ts";
-import type { ServerParts } from "../server_parts.ts";
+import { type ServerParts, spanOf } from "../server_parts.ts";
+import { type CallSpan, CLIENT_LEFT } from "../trace/tracing.ts";
+import { beginTextCall } from "./text_call.ts";
 
 /** An answer's beginning, a piece of it, or its end. */
 export type Part =
@@ -27,6 +29,8 @@ export type Part =
 
 /** How a route writes answers. */
 export interface Format {
+  /** Name of what is done, in traces. */
+  readonly operation: string;
   /** Type of a whole answer, and of a part of one. */
   readonly object: string;
   readonly partObject: string;
@@ -46,6 +50,8 @@ export interface TextRequest {
   /** A JSON schema that answers keep to. */
   readonly schema?: string;
   readonly format: Format;
+  /** Name of the model in the request; absent if it has none. */
+  readonly requestModel?: string;
 }
 
 /** Sends a part of an answer. */
@@ -62,8 +68,8 @@ export async function answerText(
 ): Promise<Response> {
   const request = { ...given, served: answeredBy(given) };
   const { served, prompts, sampling } = request;
-  const answering = answeringOf(context, request, parts);
-  if (prompts.length * answering.count > MOST_ANSWERS_IN_ALL) {
+  const count = sampling.n ?? 1;
+  if (prompts.length * count > MOST_ANSWERS_IN_ALL) {
     throw new ApiError(400, `A request may ask for at most ${MOST_ANSWERS_IN_ALL} answers in all`, {
       param: "n",
     });
@@ -71,6 +77,10 @@ export async function answerText(
   using resources = new DisposableStack();
   resources.use(parts.admission.enter());
   resources.use(served.hold?.());
+  const call = resources.use(
+    beginTextCall(context, { ...request, operation: request.format.operation }),
+  );
+  const answering = answeringOf(context, request, parts, call);
   return sampling.stream
     ? await inPieces(context, request, answering, parts, resources)
     : await atOnce(context, request, answering);
@@ -85,7 +95,7 @@ interface Answering {
   options(...signals: AbortSignal[]): AnswerOptions;
   /** Called at each piece; counts the first one. */
   firstToken(): void;
-  /** Counts the tokens of all answers. */
+  /** Counts the tokens of all answers, which are complete. */
   usage(answers: readonly GeneratedText[]): Usage;
 }
 
@@ -93,16 +103,18 @@ function answeringOf(
   context: Context,
   { served, sampling, topLogprobs, schema, format }: TextRequest,
   parts: ServerParts,
+  call: CallSpan | undefined,
 ): Answering {
   const { metrics, stop } = parts;
   const count = sampling.n ?? 1;
   const start = performance.now();
   const adapter = adapterOf(served, sampling);
   let told = false;
+  const id = `${format.prefix}-${crypto.randomUUID()}`;
   return {
     count,
     head: {
-      id: `${format.prefix}-${crypto.randomUUID()}`,
+      id,
       created: unixSeconds(),
       model: served.id,
       system_fingerprint: `graft-${VERSION}`,
@@ -112,6 +124,7 @@ function answeringOf(
       ...textOptions(sampling, topLogprobs, parts),
       schema,
       adapter,
+      onStage: call && ((stage) => call.at(stage)),
       signal: AbortSignal.any([stop, context.req.raw.signal, ...signals]),
     }),
     firstToken() {
@@ -122,6 +135,12 @@ function answeringOf(
       const counted = usageOf(answers, count);
       metrics.tokens("prompt", counted.prompt_tokens);
       metrics.tokens("generated", counted.completion_tokens);
+      call?.result({
+        id,
+        inputTokens: counted.prompt_tokens,
+        outputTokens: counted.completion_tokens,
+        finishReasons: answers.map(({ finishReason }) => finishReason),
+      });
       return counted;
     },
   };
@@ -184,8 +203,10 @@ async function inPieces(
     for (const index of numbers) await sendPart(index, { ends: answers[index].finishReason });
     const counted = usage(answers);
     if (withUsage) await send({ ...chunk, choices: [], usage: counted });
-  }, (failure) => {
+  }, (failure, isGone) => {
     place.dispose();
+    if (isGone) spanOf(context)?.fail(CLIENT_LEFT);
+    else if (failure !== undefined) spanOf(context)?.fail((failure as Error).name);
     end();
     if (failure !== undefined && fromLibrary(failure) === undefined) {
       parts.onFailure(failure, context.get("requestId"));

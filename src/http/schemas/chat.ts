@@ -1,6 +1,7 @@
 /** Request of `/v1/chat/completions`. */
 import * as v from "valibot";
-import { modelName, sampling, unsupported } from "./common.ts";
+import { modelName, sampling } from "./common.ts";
+import { refusedInChats } from "./refused.ts";
 import { integer, maybe } from "./values.ts";
 
 const MOST_MESSAGES = 4096;
@@ -27,7 +28,7 @@ export const chatRequest = v.object({
       json_schema: v.looseObject({ schema: v.record(v.string(), v.unknown()) }),
     }),
   ])),
-  tools: unsupported(v.pipe(v.array(v.never()), v.maxLength(0))),
+  ...refusedInChats,
 });
 
 export type ChatRequest = v.InferOutput<typeof chatRequest>;

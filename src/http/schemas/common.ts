@@ -1,6 +1,7 @@
 /** Parts of several requests. */
 import * as v from "valibot";
 import { adapterScales } from "./adapter.ts";
+import { refusedSampling } from "./refused.ts";
 import { integer, maybe, number } from "./values.ts";
 
 /** Most answers to one prompt. */
@@ -26,7 +27,7 @@ const stopText = v.pipe(v.string(), v.minLength(1), v.maxLength(1024));
 export const sampling = {
   max_tokens: maybe(integer(1, 2 ** 31 - 1)),
   temperature: maybe(number(0, 2)),
-  top_p: maybe(v.pipe(v.number(), v.gtValue(0), v.maxValue(1))),
+  top_p: maybe(number(0, 1)),
   top_k: maybe(integer(-1, 2 ** 31 - 1)),
   frequency_penalty: maybe(number(-2, 2)),
   presence_penalty: maybe(number(-2, 2)),
@@ -41,14 +42,8 @@ export const sampling = {
   lora: maybe(adapterScales),
   stream: maybe(v.boolean()),
   stream_options: maybe(v.object({ include_usage: maybe(v.boolean()) })),
+  ...refusedSampling,
 };
 
 /** The sampling parameters of a request. */
 export type Sampling = v.InferOutput<v.ObjectSchema<typeof sampling, undefined>>;
-
-/** A parameter that graft refuses unless it has a value that asks for nothing. */
-export const unsupported = (...nothing: readonly v.GenericSchema[]) =>
-  maybe(v.pipe(
-    v.unknown(),
-    v.check((value) => nothing.some((schema) => v.is(schema, value)), "graft does not have this"),
-  ));

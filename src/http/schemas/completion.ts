@@ -1,6 +1,7 @@
 /** Request of `/v1/completions`. */
 import * as v from "valibot";
-import { modelName, sampling, tokenIds, unsupported } from "./common.ts";
+import { modelName, sampling, tokenIds } from "./common.ts";
+import { refusedInCompletions } from "./refused.ts";
 import { integer, maybe } from "./values.ts";
 
 const MOST_PROMPTS = 64;
@@ -15,9 +16,7 @@ export const completionRequest = v.object({
   ]),
   ...sampling,
   logprobs: maybe(integer(0, 20)),
-  echo: unsupported(v.literal(false)),
-  suffix: unsupported(v.literal("")),
-  best_of: unsupported(v.literal(1)),
+  ...refusedInCompletions,
 });
 
 export type CompletionRequest = v.InferOutput<typeof completionRequest>;

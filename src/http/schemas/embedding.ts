@@ -1,6 +1,7 @@
 /** Requests of `/v1/embeddings` and `/v1/classify`. */
 import * as v from "valibot";
-import { modelName, MOST_INPUTS, unsupported } from "./common.ts";
+import { modelName, MOST_INPUTS } from "./common.ts";
+import { refusedInEmbeddings } from "./refused.ts";
 import { maybe } from "./values.ts";
 
 const texts = v.union([
@@ -18,7 +19,7 @@ const encoderRequest = {
 export const embeddingRequest = v.object({
   ...encoderRequest,
   encoding_format: maybe(v.picklist(["float", "base64"])),
-  dimensions: unsupported(),
+  ...refusedInEmbeddings,
 });
 
 export const classificationRequest = v.object({

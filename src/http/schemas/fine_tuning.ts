@@ -1,6 +1,6 @@
 /** Requests of `/v1/fine_tuning/jobs`. */
 import * as v from "valibot";
-import { unsupported } from "./common.ts";
+import { unsupported } from "./refused.ts";
 import { integer, maybe, number } from "./values.ts";
 
 const auto = v.literal("auto");
