@@ -3,11 +3,11 @@
  * against the base and tried before requests can see it, and those in work go on with what they began
  * with.
  */
-import { join } from "@std/path";
 import { BadInputError } from "../errors.ts";
 import type { AdapterMatrices } from "../serve/adapter_inputs.ts";
 import { unixSeconds } from "../system/unix_time.ts";
 import type { InferenceModel } from "../tasks/inference_model.ts";
+import { type AdapterFolder, listAdapterFolders, pathInside } from "./adapter_folders.ts";
 import { ApiError } from "./api_error.ts";
 
 /** An adapter under a name. */
@@ -23,6 +23,8 @@ export interface NamedAdapter {
   readonly generation: number;
   /** Seconds since 1970. */
   readonly created: number;
+  /** What the name stood for before, which {@linkcode Adapters.rollBack} brings back. */
+  readonly previous?: NamedAdapter;
 }
 
 export interface AdaptersOptions {
@@ -77,6 +79,17 @@ export class Adapters {
   /** Name of the base in requests. */
   get base(): string {
     return this.#options.base;
+  }
+
+  /** Whether requests may load adapters. */
+  get loadsByRequest(): boolean {
+    return this.#options.folder !== undefined;
+  }
+
+  /** What requests may load. */
+  folders(): readonly AdapterFolder[] {
+    const { folder } = this.#options;
+    return folder === undefined ? [] : listAdapterFolders(folder);
   }
 
   /** In the order of loading. */
@@ -134,11 +147,43 @@ export class Adapters {
         id: before?.id ?? ++this.#lastId,
         generation: ++this.#generation,
         created: unixSeconds(),
+        previous: withoutPrevious(before),
       };
-      this.#byName.set(name, adapter);
-      this.#mixes.clear();
-      return adapter;
+      return this.#put(adapter);
     });
+  }
+
+  /**
+   * Brings back what a name stood for before its adapter was replaced, as it was read then; what it
+   * stands for now becomes the previous one.
+   *
+   * @throws {ApiError} 404 for a name that is not known, 409 if nothing was replaced or another change
+   *   came first
+   */
+  rollBack(name: string, { expectedGeneration }: LoadOptions = {}): Promise<NamedAdapter> {
+    return this.#inTurn(() => {
+      const adapter = this.#byName.get(name);
+      if (adapter === undefined) throw notFound(name);
+      this.#checkChange(name, { inPlace: true, expectedGeneration });
+      if (adapter.previous === undefined) {
+        throw new ApiError(409, `${name} has not been replaced: there is nothing to go back to`, {
+          param: "lora_name",
+          code: "no_previous_lora_adapter",
+        });
+      }
+      return Promise.resolve(this.#put({
+        ...adapter.previous,
+        generation: ++this.#generation,
+        previous: withoutPrevious(adapter),
+      }));
+    });
+  }
+
+  /** Makes requests see an adapter. */
+  #put(adapter: NamedAdapter): NamedAdapter {
+    this.#byName.set(adapter.name, adapter);
+    this.#mixes.clear();
+    return adapter;
   }
 
   /**
@@ -213,23 +258,7 @@ export class Adapters {
         },
       );
     }
-    const outside = () =>
-      new ApiError(
-        400,
-        `${JSON.stringify(path)} is no folder inside of the server's folder of adapters`,
-        {
-          param: "lora_path",
-          code: "invalid_lora_adapter",
-        },
-      );
-    try {
-      const root = Deno.realPathSync(folder);
-      const real = Deno.realPathSync(path.startsWith("/") ? path : join(root, path));
-      if (!real.startsWith(`${root}/`) || !Deno.statSync(real).isDirectory) throw outside();
-      return real;
-    } catch {
-      throw outside();
-    }
+    return pathInside(folder, path);
   }
 
   /** The adapter of a name before a change. */
@@ -287,6 +316,10 @@ export class Adapters {
     return done;
   }
 }
+
+/** One step back is kept, not all. */
+const withoutPrevious = (adapter: NamedAdapter | undefined): NamedAdapter | undefined =>
+  adapter && { ...adapter, previous: undefined };
 
 function invalid(why: string): ApiError {
   return new ApiError(400, `The adapter cannot be used: ${why}`, {

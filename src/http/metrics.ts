@@ -1,7 +1,16 @@
 /** What `/metrics` counts, in Prometheus' format. */
 import { Counter, Gauge, Histogram, Registry } from "prom-client";
+import { freeBytes } from "../system/memory.ts";
+import { type Temperature, temperatures } from "../system/sensors.ts";
 
 const SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120];
+
+/** What is read of the machine when figures are asked for. */
+export interface MachineFigures {
+  temperatures(): readonly Temperature[];
+  /** Memory that programs can still have. */
+  freeBytes(): number | undefined;
+}
 
 export class Metrics {
   readonly #registry = new Registry();
@@ -35,18 +44,40 @@ export class Metrics {
    * @param inWork requests in work and waiting
    * @param residentBytes memory of the process
    */
-  constructor(inWork: () => number, residentBytes: () => number) {
-    const gauge = (name: string, help: string, value: () => number) =>
+  constructor(
+    inWork: () => number,
+    residentBytes: () => number,
+    machine: MachineFigures = { temperatures, freeBytes },
+  ) {
+    const gauge = (name: string, help: string, value: () => number | undefined) =>
       new Gauge({
         name,
         help,
         registers: [this.#registry],
         collect() {
-          this.set(value());
+          const now = value();
+          if (now !== undefined) this.set(now);
         },
       });
     gauge("graft_requests_in_work", "Requests in work and waiting", inWork);
     gauge("process_resident_memory_bytes", "Resident memory size in bytes", residentBytes);
+    gauge(
+      "graft_memory_available_bytes",
+      "Memory that programs can still have, within the limits of this one's control group",
+      () => machine.freeBytes(),
+    );
+    new Gauge({
+      name: "graft_temperature_celsius",
+      help: "Temperature of a thermal zone of the machine",
+      labelNames: ["zone"],
+      registers: [this.#registry],
+      collect() {
+        this.reset();
+        // Zones of one name: the hottest.
+        const coolestFirst = machine.temperatures().toSorted((a, b) => a.celsius - b.celsius);
+        for (const { name, celsius } of coolestFirst) this.set({ zone: name }, celsius);
+      },
+    });
   }
 
   /** Counts an answered request. */

@@ -1,6 +1,13 @@
 /** All routes: what the server answers and what `/openapi.json` says of it. */
 import type { GenericSchema } from "valibot";
-import { listAdapters, loadAdapter, scaleAdapters, unloadAdapter } from "./routes/adapters.ts";
+import {
+  listAdapters,
+  listFolders,
+  loadAdapter,
+  rollBackAdapter,
+  scaleAdapters,
+  unloadAdapter,
+} from "./routes/adapters.ts";
 import { chatCompletions } from "./routes/chat.ts";
 import { completions } from "./routes/completions.ts";
 import { classify, embeddings } from "./routes/encoder_routes.ts";
@@ -16,7 +23,7 @@ import {
   resumeJob,
 } from "./routes/fine_tuning.ts";
 import { getModel, health, listModels, prometheus, props } from "./routes/status.ts";
-import { adapterScales, loadAdapterRequest, unloadAdapterRequest } from "./schemas/adapter.ts";
+import { adapterScales, changeAdapterRequest, loadAdapterRequest } from "./schemas/adapter.ts";
 import { chatRequest } from "./schemas/chat.ts";
 import { completionRequest } from "./schemas/completion.ts";
 import { classificationRequest, embeddingRequest } from "./schemas/embedding.ts";
@@ -101,10 +108,18 @@ export const OPERATIONS: readonly Operation[] = [
   },
   {
     method: "post",
+    path: "/v1/rollback_lora_adapter",
+    id: "rollBackAdapter",
+    summary: "Brings back what was replaced under a name",
+    request: changeAdapterRequest,
+    handler: rollBackAdapter,
+  },
+  {
+    method: "post",
     path: "/v1/unload_lora_adapter",
     id: "unloadAdapter",
     summary: "Forgets an adapter",
-    request: unloadAdapterRequest,
+    request: changeAdapterRequest,
     handler: unloadAdapter,
   },
   {
@@ -121,6 +136,13 @@ export const OPERATIONS: readonly Operation[] = [
     summary: "Sets the scales of adapters in what requests for the base get",
     request: adapterScales,
     handler: scaleAdapters,
+  },
+  {
+    method: "get",
+    path: "/lora-adapters/folders",
+    id: "listAdapterFolders",
+    summary: "Folders that can be loaded, the newest first",
+    handler: listFolders,
   },
   {
     method: "post",

@@ -181,3 +181,51 @@ Deno.test("graft's API: mixes of adapters, for one request and for all", async (
     assertEquals((await complete(server, LLAMA)).text, base);
   });
 });
+
+Deno.test("graft's API: an adapter that was replaced is rolled back as it was read, whatever became of its folder", async () => {
+  await withAdapters(async (server, folder) => {
+    const rollBack = (more: object = {}) =>
+      postJson(`${server.url}/v1/rollback_lora_adapter`, { lora_name: "lamp", ...more });
+    const previous = async () =>
+      (await (await fetch(`${server.url}/lora-adapters`)).json())[0].previous_path;
+    assertEquals(errorOf(await rollBack()), [404, "lora_adapter_not_found"]);
+    await load(server, "lamp", "a");
+    assertEquals(await previous(), null);
+    assertEquals(errorOf(await rollBack()), [409, "no_previous_lora_adapter"]);
+    const a = await complete(server, "lamp");
+    await load(server, "lamp", "b", { load_inplace: true });
+    const b = await complete(server, "lamp");
+    assertEquals(await previous(), Deno.realPathSync(`${folder}/a`));
+    Deno.removeSync(`${folder}/a`, { recursive: true });
+    assertEquals(errorOf(await rollBack({ expected_generation: 1 })), [409, "generation_conflict"]);
+    assertEquals((await rollBack({ expected_generation: 2 })).json, {
+      status: "rolled_back",
+      lora_name: "lamp",
+      id: 0,
+      rank: 4,
+      adapter_generation: 3,
+    });
+    assertEquals(await complete(server, "lamp"), { text: a.text, generation: 3 });
+    // And forward again.
+    assertEquals(await previous(), Deno.realPathSync(`${folder}/b`));
+    await rollBack();
+    assertEquals(await complete(server, "lamp"), { text: b.text, generation: 4 });
+  });
+});
+
+Deno.test("graft's API: the folders that can be loaded are listed, and nothing outside", async () => {
+  await withAdapters(async (server, folder) => {
+    const newer = new Date(Date.now() + 60_000);
+    Deno.utimeSync(`${folder}/b/adapter_model.safetensors`, newer, newer);
+    Deno.mkdirSync(`${folder}/empty`);
+    Deno.writeTextFileSync(`${folder}/file`, "");
+    await inTempDir(async (outside) => {
+      saveRandomAdapter(`${outside}/other`, LLAMA, { seed: 5 });
+      Deno.symlinkSync(`${outside}/other`, `${folder}/linked`);
+      const listed = await (await fetch(`${server.url}/lora-adapters/folders`)).json();
+      const paths = listed.data.map(({ path }: { path: string }) => path);
+      assertEquals(paths[0], "b");
+      assertEquals(paths.toSorted(), ["a", "b", "big", "c"]);
+    });
+  });
+});

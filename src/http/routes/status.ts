@@ -36,14 +36,21 @@ function modelJson({ id, created, model, adapter, adapters }: ServedModel) {
 
 export function props(parts: ServerParts): Handler {
   return (context) => {
-    const { id, model } = chosenModel(parts.models, undefined);
+    const { id, model, adapters } = chosenModel(parts.models, undefined);
     return context.json({
       model_alias: id,
       model_kind: model.kind,
       total_slots: parts.parallel,
+      max_concurrent_requests: parts.admission.most,
       default_generation_settings: {
         n_ctx: model.contextSize ?? null,
         n_predict: parts.maxTokens ?? -1,
+      },
+      features: {
+        chat: model.hasTemplate,
+        adapters: adapters !== undefined,
+        adapter_loading: adapters?.loadsByRequest ?? false,
+        fine_tuning: parts.fineTuning !== undefined,
       },
       build_info: `graft-${VERSION}`,
     });

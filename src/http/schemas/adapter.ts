@@ -26,7 +26,8 @@ export const loadAdapterRequest = v.object({
   expected_generation: maybe(integer(0, Number.MAX_SAFE_INTEGER)),
 });
 
-export const unloadAdapterRequest = v.object({
+/** Rolls an adapter back, or forgets it. */
+export const changeAdapterRequest = v.object({
   lora_name: adapterName,
   expected_generation: maybe(integer(0, Number.MAX_SAFE_INTEGER)),
 });
