@@ -69,6 +69,7 @@ export default command({
       stop: stopAnswers.signal,
       keys,
       hosts: new Hosts(flags.allowedHosts),
+      page: flags.webui,
       onAccess: flags.accessLog ? (entry) => terminal.note(accessLine(entry)) : undefined,
       onFailure: (error, id) => terminal.note(`${id}: ${error}`),
     });
@@ -88,6 +89,7 @@ export default command({
       await fineTuning?.loadTrained();
       fineTuning?.jobs.start();
       terminal.print(`Answers with ${served[0].id} at http://${host}:${server.port}/v1`);
+      if (flags.webui) terminal.note(`Its page for people: http://${host}:${server.port}/`);
       await aborted(stop.signal);
       const jobEnded = fineTuning?.jobs.close();
       const inTime = await drainRequests(admission, stopAnswers, flags.drain * 1000);

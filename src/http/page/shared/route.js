@@ -1,0 +1,21 @@
+/** The view that the address names: `#jobs/ftjob-…`. */
+import { useEffect, useState } from "preact/hooks";
+
+/** @returns {string[]} */
+const parts = () => location.hash.slice(1).split("/").map(decodeURIComponent);
+
+/** The parts of the address' fragment, as they change. */
+export function useRoute() {
+  const [route, setRoute] = useState(parts);
+  useEffect(() => {
+    const changed = () => setRoute(parts());
+    addEventListener("hashchange", changed);
+    return () => removeEventListener("hashchange", changed);
+  }, []);
+  return route;
+}
+
+/** @param {...string} path */
+export function goTo(...path) {
+  location.hash = path.map(encodeURIComponent).join("/");
+}
