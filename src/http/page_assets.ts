@@ -57,6 +57,7 @@ const SCRIPTS = [
   "shared/poll.js",
   "shared/prometheus.js",
   "shared/route.js",
+  "shared/spread.js",
   "shared/status.js",
   "shared/store.js",
 ];

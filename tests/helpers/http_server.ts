@@ -15,6 +15,8 @@ export interface TestServerOptions extends Partial<ListenOptions> {
   readonly parallel?: number;
   /** Folder that requests may load adapters from. */
   readonly loraDir?: string;
+  /** Whether there is a page at `/`. */
+  readonly page?: boolean;
 }
 
 export interface TestServer extends AsyncDisposable {
@@ -30,7 +32,7 @@ export interface TestServer extends AsyncDisposable {
 /** Serves a tiny model, or the one that graft embeds as `default`, under its name on a free port. */
 export async function serveTiny(
   name = "tiny-llama-genai-fp32",
-  { keys = [], most = 64, parallel = 4, loraDir, ...network }: TestServerOptions = {},
+  { keys = [], most = 64, parallel = 4, loraDir, page, ...network }: TestServerOptions = {},
 ): Promise<TestServer> {
   const path = name === "default" ? MINILM_DIR : modelDir(name);
   const model = await InferenceModel.open({
@@ -54,6 +56,7 @@ export async function serveTiny(
     onFailure: (error) => void failures.push(error),
     keys: new Keys(keys),
     hosts: new Hosts(["graft.test"]),
+    page,
     onAccess: (entry) => void entries.push(entry),
   });
   const server = await listen(app.fetch, { host: "127.0.0.1", port: 0, ...network });

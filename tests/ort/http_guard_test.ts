@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { OPERATIONS } from "../../src/http/operations.ts";
+import { readPageFiles } from "../../src/http/page_assets.ts";
 import { MOST_BODY_BYTES } from "../../src/http/parse_body.ts";
 import { postJson, sendBytes, serveTiny } from "../helpers/http_server.ts";
 import { spellings } from "../helpers/serve_cases.ts";
@@ -37,6 +38,29 @@ Deno.test("graft's API: no spelling of a path, and no wrong key, gets past the k
   }
   const open = await sendBytes(server.port, [request("GET", "/health", ["Host: localhost"])]);
   assertEquals(statusOf(open), 200);
+});
+
+Deno.test("graft's API: with a page, no key opens its files and nothing else, however they are spelled", async () => {
+  await using server = await serveTiny(undefined, { keys: ["secret"], page: true });
+  const files = new Set(Object.values(readPageFiles(".")));
+  for (const path of ["/", "/page/main.js", "/page/lib/uplot.css", "/page/none.js", "/page/"]) {
+    for (const spelling of spellings(path)) {
+      for (const method of ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]) {
+        const answer = await sendBytes(server.port, [
+          request(method, spelling, ["Host: localhost"]),
+        ]);
+        const what = `${method} ${spelling}`;
+        const body = answer.slice(answer.indexOf("\r\n\r\n") + 4);
+        if (statusOf(answer) === 401) assertEquals(files.has(body), false, what);
+        else if (method === "HEAD") assertEquals([statusOf(answer), body], [200, ""], what);
+        else assertEquals([method, statusOf(answer), files.has(body)], ["GET", 200, true], what);
+      }
+    }
+    const exact = await sendBytes(server.port, [request("GET", path, ["Host: localhost"])]);
+    assertEquals(statusOf(exact), /none|e\/$/.test(path) ? 401 : 200, path);
+    const foreign = await sendBytes(server.port, [request("GET", path, ["Host: evil.example"])]);
+    assertEquals(statusOf(foreign), 403);
+  }
 });
 
 Deno.test("graft's API: only this machine's names and addresses are accepted as hosts", async () => {

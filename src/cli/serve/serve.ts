@@ -88,8 +88,9 @@ export default command({
       const host = flags.host.includes(":") ? `[${flags.host}]` : flags.host;
       await fineTuning?.loadTrained();
       fineTuning?.jobs.start();
-      terminal.print(`Answers with ${served[0].id} at http://${host}:${server.port}/v1`);
-      if (flags.webui) terminal.note(`Its page for people: http://${host}:${server.port}/`);
+      const url = `http://${host}:${server.port}`;
+      const page = flags.webui ? `, with a page at ${url}/` : "";
+      terminal.print(`Answers with ${served[0].id} at ${url}/v1${page}`);
       await aborted(stop.signal);
       const jobEnded = fineTuning?.jobs.close();
       const inTime = await drainRequests(admission, stopAnswers, flags.drain * 1000);

@@ -1,6 +1,7 @@
 /** The figures of curves as a table. */
 import { useState } from "preact/hooks";
 import { html } from "./html.js";
+import { spread } from "./spread.js";
 
 /** Most rows: of more points, those at equal distances. */
 const MOST_ROWS = 50;
@@ -39,16 +40,4 @@ export function ChartTable({ title, xLabel, x, series, format, formatX }) {
       `}
     </details>
   `;
-}
-
-/**
- * Indices at equal distances, the first and the last among them.
- *
- * @param {number} length
- * @param {number} most
- * @returns {number[]} ascending, all of them where there are no more than `most`
- */
-export function spread(length, most) {
-  if (length <= most) return Array.from({ length }, (_, i) => i);
-  return Array.from({ length: most }, (_, i) => Math.round(i * (length - 1) / (most - 1)));
 }

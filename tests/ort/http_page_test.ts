@@ -1,0 +1,122 @@
+import { assert, assertEquals } from "@std/assert";
+import { dirname, join } from "@std/path";
+import { PAGE_FILES, PAGE_PACKAGES, readPageFiles } from "../../src/http/page_assets.ts";
+import { serveTiny } from "../helpers/http_server.ts";
+
+const FILES = readPageFiles(".");
+const scripts = () => Object.entries(FILES).filter(([path]) => path.endsWith(".js"));
+
+/** Files in a folder and those below it. */
+function* filesUnder(folder: string): Generator<string> {
+  for (const { name, isDirectory } of Deno.readDirSync(folder)) {
+    if (isDirectory) yield* filesUnder(`${folder}/${name}`);
+    else yield `${folder}/${name}`;
+  }
+}
+
+Deno.test("the page's table has every file of its folder, and each module that one of them imports", () => {
+  const own = [...PAGE_FILES.values()].filter((file) => file.startsWith("src/"));
+  assertEquals(own.toSorted(), [...filesUnder("src/http/page")].toSorted());
+  const [, map] = /<script type="importmap">([\s\S]*?)<\/script>/.exec(FILES["/"])!;
+  const { imports } = JSON.parse(map);
+  let checked = 0;
+  for (const [path, text] of scripts()) {
+    for (const [, name] of text.matchAll(/(?:\bfrom|\bimport)\s*["']([\w./-]+)["']/g)) {
+      assert(name.startsWith(".") || name in imports, `${path} imports ${name}`);
+      const target = name.startsWith(".") ? join(dirname(path), name) : join("/", imports[name]);
+      assert(target in FILES, `${path} imports ${name}`);
+      checked++;
+    }
+  }
+  assert(checked > 50, `${checked} imports`);
+  assertEquals(PAGE_PACKAGES, ["preact", "htm", "uplot"]);
+});
+
+Deno.test("the page's own scripts never make markup of text", () => {
+  const own = scripts().filter(([path]) => !path.startsWith("/page/lib/"));
+  for (const [path, text] of own) {
+    assertEquals(
+      /innerHTML|outerHTML|insertAdjacentHTML|\beval\b|document\.write/.exec(text),
+      null,
+      path,
+    );
+    assert(text.split("\n").length <= 220, `${path} is long`);
+  }
+});
+
+Deno.test("graft's page: its files are sent with their types and a policy that allows nothing else", async () => {
+  await using server = await serveTiny(undefined, { page: true });
+  const types: Record<string, string> = {
+    js: "text/javascript; charset=utf-8",
+    css: "text/css; charset=utf-8",
+    svg: "image/svg+xml",
+  };
+  for (const [path, text] of Object.entries(FILES)) {
+    const response = await fetch(server.url + path);
+    assertEquals([response.status, await response.text()], [200, text], path);
+    const { headers } = response;
+    const extension = path.split(".").at(-1)!;
+    assertEquals(headers.get("content-type"), types[extension] ?? "text/html; charset=utf-8");
+    assertEquals(headers.get("x-content-type-options"), "nosniff");
+    assertEquals(headers.get("referrer-policy"), "no-referrer");
+    const policy = headers.get("content-security-policy")!;
+    assert(policy.startsWith("default-src 'none'; script-src 'self' 'sha256-"), policy);
+    assert(!/unsafe|\*|https?:|data:/.test(policy), policy);
+    const known = await fetch(server.url + path, {
+      headers: { "if-none-match": headers.get("etag")! },
+    });
+    assertEquals([known.status, await known.text()], [304, ""], path);
+  }
+  const [, map] = /<script type="importmap">([\s\S]*?)<\/script>/.exec(FILES["/"])!;
+  const digest = new Uint8Array(
+    await crypto.subtle.digest("SHA-256", new TextEncoder().encode(map)),
+  );
+  const page = await fetch(server.url);
+  await page.body?.cancel();
+  assert(page.headers.get("content-security-policy")!.includes(`'sha256-${digest.toBase64()}'`));
+  const metrics = await (await fetch(`${server.url}/metrics`)).text();
+  assert(/graft_requests_total\{route="\/",status="200"\} \d{2}/.test(metrics));
+  assert(!metrics.includes("/page/"));
+});
+
+Deno.test("graft's page: only the paths of the table are answered, and none without a page", async () => {
+  await using server = await serveTiny(undefined, { page: true });
+  const statusOf = async (path: string, method = "GET") => {
+    const response = await fetch(server.url + path, { method });
+    await response.body?.cancel();
+    return response.status;
+  };
+  for (
+    const path of [
+      "/page",
+      "/page/",
+      "/page/none.js",
+      "/page/..%2foperations.ts",
+      "/page/%2e%2e/page_assets.ts",
+      "/page/lib/..%2fmain.js",
+      "/page/main.js%00",
+      "/index.html",
+    ]
+  ) {
+    assertEquals(await statusOf(path), 404, path);
+  }
+  assertEquals([await statusOf("/", "HEAD"), await statusOf("/", "POST")], [200, 404]);
+  await using bare = await serveTiny();
+  const response = await fetch(bare.url);
+  assertEquals((await response.json()).error.type, "not_found_error");
+  const script = await fetch(`${bare.url}/page/main.js`);
+  await script.body?.cancel();
+  assertEquals(script.status, 404);
+});
+
+Deno.test("graft's API: /props says what the server can do, which the page shows", async () => {
+  await using server = await serveTiny(undefined, { most: 7 });
+  const props = await (await fetch(`${server.url}/props`)).json();
+  assertEquals(props.features, {
+    chat: true,
+    adapters: false,
+    adapter_loading: false,
+    fine_tuning: false,
+  });
+  assertEquals(props.max_concurrent_requests, 7);
+});
