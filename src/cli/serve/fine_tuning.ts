@@ -1,5 +1,7 @@
 /** Fine-tuning by requests: its folder, and what becomes of trained adapters. */
 import { join } from "@std/path";
+import { GraftError } from "../../errors.ts";
+import { ApiError } from "../../http/api_error.ts";
 import type { Adapters } from "../../http/adapters.ts";
 import type { FineTuning } from "../../http/server_parts.ts";
 import { FileStore } from "../../jobs/file_store.ts";
@@ -45,7 +47,16 @@ export function openFineTuning(
       ...(jobMemoryBudget === undefined ? [] : ["--memory-budget", jobMemoryBudget]),
     ],
     isBusy,
-    onTrained: async (name, adapter) => await adapters()?.load(name, adapter) !== undefined,
+    async onTrained(name, adapter) {
+      try {
+        const loaded = await adapters()?.load(name, adapter);
+        return loaded === undefined ? "this server takes no adapters" : undefined;
+      } catch (error) {
+        // It was trained all the same.
+        if (error instanceof ApiError || error instanceof GraftError) return error.message;
+        throw error;
+      }
+    },
   });
   return {
     files,

@@ -83,7 +83,9 @@ export default command({
       const switched = switchedModules(flags);
       const model = await load(path, switched, flags, terminal);
       const id = flags.alias ?? basename(resolve(path));
-      const adapters = switched.length === 0 ? undefined : await adaptersOf(id, model, flags);
+      const adapters = takesAdapters(model, switched, flags)
+        ? await adaptersOf(id, model, flags)
+        : undefined;
       served.push({ id, created: unixSeconds(), model, adapters });
       const host = flags.host.includes(":") ? `[${flags.host}]` : flags.host;
       await fineTuning?.loadTrained();
@@ -137,6 +139,15 @@ function switchedModules(flags: ServeFlags): readonly string[] {
     ...loadAdapter(folder).adapter.lora.keys(),
   ]);
   return [...new Set(adapted)];
+}
+
+/** Whether adapters can be loaded; those of flags are tried, so that it is told why they cannot. */
+function takesAdapters(
+  { kind }: InferenceModel,
+  switched: readonly string[],
+  flags: ServeFlags,
+): boolean {
+  return switched.length > 0 && (kind === "causal" || loraModules(flags).length > 0);
 }
 
 /** The adapters that requests may name, with those of the flags loaded. */
