@@ -15,8 +15,11 @@ const QUESTION = "turn on the light";
 async function withServer(
   body: (server: { readonly url: string }) => Promise<void>,
   flags: readonly string[],
+  variables: Readonly<Record<string, string>> = {},
 ): Promise<void> {
+  for (const [name, value] of Object.entries(variables)) Deno.env.set(name, value);
   const { child, url, stderr } = await serving(modelDir(NAME), "-t", "1", ...flags);
+  for (const name of Object.keys(variables)) Deno.env.delete(name);
   try {
     await body({ url });
   } finally {
@@ -31,8 +34,12 @@ async function withAdapters(body: (server: { readonly url: string }) => Promise<
     for (const [i, name] of ["a", "b"].entries()) {
       saveRandomAdapter(`${folder}/adapters/${name}`, NAME, { seed: i + 1, targetModules });
     }
+    const zone = `${folder}/sys/class/thermal/thermal_zone0`;
+    Deno.mkdirSync(zone, { recursive: true });
+    Deno.writeTextFileSync(`${zone}/type`, "cpu-thermal\n");
+    Deno.writeTextFileSync(`${zone}/temp`, "41500\n");
     const flags = ["--lora-dir", `${folder}/adapters`, "--jobs-dir", `${folder}/jobs`];
-    await withServer(body, flags);
+    await withServer(body, flags, { GRAFT_SYSFS: `${folder}/sys` });
   });
 }
 
@@ -223,13 +230,13 @@ testInChromium(
         await page.getByRole("heading", { name: /^Job ftjob-/ }).waitFor();
         const state = (name: string) => page.locator(".state").getByText(name, { exact: true });
         await state("running").waitFor();
-        const loss = page.getByRole("group", { name: "Loss" });
+        const loss = page.getByRole("figure", { name: "Loss" });
         await loss.getByText(/^Last: training \d/).waitFor();
         await loss.getByText("Loss as a table").press("Enter");
         await loss.getByRole("row").nth(5).waitFor();
         const table = await loss.getByRole("row").allTextContents();
         assert(table.some((line) => /^[2-9]\d*\.\d{4}/.test(line)), table.join("\n"));
-        const rate = page.getByRole("group", { name: "Learning rate" });
+        const rate = page.getByRole("figure", { name: "Learning rate" });
         await rate.getByText(/^Last: learning rate \d\.\d\de-4/).waitFor();
         const drawn = await rate.locator("canvas").evaluate((canvas) => {
           const { width, height } = canvas as unknown as { width: number; height: number };
@@ -259,7 +266,11 @@ testInChromium(
         await page.getByRole("row", { name: /cancelled/ }).waitFor();
 
         await view(page, "Server");
-        await page.getByRole("group", { name: "Tokens per second" }).getByText(/^Last: /).waitFor();
+        await page.locator("dl").getByText("41.5 °C").waitFor();
+        const temperature = page.getByRole("figure", { name: "Temperature" });
+        await temperature.getByText("Last: hottest zone, cpu-thermal, °C 41.5").waitFor();
+        await page.getByRole("figure", { name: "Tokens per second" }).getByText(/^Last: /)
+          .waitFor();
         await page.getByText("256 tokens").waitFor();
       });
     });

@@ -44,6 +44,43 @@ Deno.test("the page's own scripts never make markup of text", () => {
   }
 });
 
+/** The variables of a block of the style sheet. */
+const variables = (block: string) =>
+  new Map(Array.from(block.matchAll(/--([\w-]+): (#[0-9a-f]{6});/g), ([, name, value]) => [
+    name,
+    value,
+  ]));
+
+/** The contrast of two colours. Source: WCAG 2.2, "contrast ratio" and "relative luminance". */
+function contrast(a: string, b: string): number {
+  const [lighter, darker] = [a, b].map((colour) => {
+    const [red, green, blue] = [1, 3, 5].map((at) => {
+      const part = parseInt(colour.slice(at, at + 2), 16) / 255;
+      return part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+    });
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+  }).sort((a, b) => b - a);
+  return (lighter + 0.05) / (darker + 0.05);
+}
+
+Deno.test("the page's colours have the contrast that WCAG asks for (AA), light and dark", () => {
+  const [light, dark] = FILES["/page/style.css"].split("prefers-color-scheme: dark").map(variables);
+  for (const colours of [light, dark]) {
+    assertEquals(colours.size >= 14, true);
+    const check = (name: string, ground: string, least: number) => {
+      const found = contrast(colours.get(name)!, colours.get(ground)!);
+      assert(found >= least, `${name} on ${ground}: ${found.toFixed(2)}`);
+    };
+    for (const ground of ["ground", "surface", "soft"]) {
+      for (const text of ["text", "quiet", "accent"]) check(text, ground, 4.5);
+    }
+    for (const ground of ["surface", "problem-soft"]) check("problem", ground, 4.5);
+    check("accent-text", "accent", 4.5);
+    for (const mark of ["edge", "curve-1", "curve-2", "curve-3"]) check(mark, "surface", 3);
+    check("edge", "ground", 3);
+  }
+});
+
 Deno.test("graft's page: its files are sent with their types and a policy that allows nothing else", async () => {
   await using server = await serveTiny(undefined, { page: true });
   const types: Record<string, string> = {

@@ -8,7 +8,7 @@ import { rollBack, unload } from "./changes.js";
 export function AdapterTable({ adapters }) {
   return html`
     <div class="scroll" tabindex="0" role="region" aria-label="Loaded adapters">
-      <table>
+      <table class="cards">
         <caption>Each is a model of its own to requests</caption>
         <thead>
           <tr>
@@ -16,7 +16,7 @@ export function AdapterTable({ adapters }) {
             <th scope="col">Rank</th>
             <th scope="col">Generation</th>
             <th scope="col">Folder</th>
-            <th scope="col">Before</th>
+            <th scope="col">Previous folder</th>
             <th scope="col">Change</th>
           </tr>
         </thead>
@@ -34,10 +34,10 @@ function AdapterRow({ adapter }) {
   return html`
     <tr>
       <th scope="row">${name}</th>
-      <td class="number">${rank}</td>
-      <td class="number">${generation}</td>
-      <td class="path">${path}</td>
-      <td class="path">${previous ?? "none"}</td>
+      <td class="number" data-label="Rank">${rank}</td>
+      <td class="number" data-label="Generation">${generation}</td>
+      <td class="path" data-label="Folder">${path}</td>
+      <td class="path" data-label="Previous folder">${previous ?? "none"}</td>
       <td>
         <div class="actions">
           <button

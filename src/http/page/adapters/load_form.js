@@ -27,7 +27,7 @@ export function LoadForm({ adapters }) {
   const isLoaded = (/** @type {Folder} */ { path }) => adapters.some(({ name }) => name === path);
   const folder = chosen ?? (folders.find((one) => !isLoaded(one)) ?? folders[0])?.path;
   if (folder === undefined) {
-    return html`<p class="note">The server's folder of adapters has none.</p>`;
+    return html`<p class="note">The server's folder of adapters is empty.</p>`;
   }
   const name = named ?? folder;
   const replaced = adapters.find((adapter) => adapter.name === name);

@@ -53,7 +53,7 @@ function Share({ adapter: { id, name, scale }, onSet }) {
         onInput=${(/** @type {any} */ event) => setDragged(Number(event.target.value))}
         onChange=${(/** @type {any} */ event) => onSet(id, Number(event.target.value))}
       />
-      <output>${formatNumber(dragged, 2)}</output>
+      <span class="value" aria-hidden="true">${formatNumber(dragged, 2)}</span>
     </label>
   `;
 }

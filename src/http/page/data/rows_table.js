@@ -29,7 +29,7 @@ export function RowsTable({ kind, rows }) {
   const { input, output } = KINDS[kind];
   return html`
     ${rows.length === 0 ? html`<p>No rows yet.</p>` : html`
-      <table class="rows">
+      <table class="rows cards">
         <caption>
           ${rows.length === 1 ? "1 row" : `${rows.length} rows`}, kept in this browser. Ctrl+Enter
           adds one.
@@ -113,7 +113,7 @@ function RowCells({ kind, row, index, onAdd, onRemove }) {
   /** @param {"input" | "output"} part */
   const cell = (part) =>
     html`
-      <td>
+      <td data-label=${KINDS[kind][part]}>
         <textarea
           rows="1"
           aria-label=${`${KINDS[kind][part]} of row ${index + 1}`}

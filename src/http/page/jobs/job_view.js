@@ -87,6 +87,7 @@ export function JobView({ id }) {
           { label: "validation", values: series.validLoss },
         ]}
         format=${(/** @type {number} */ value) => formatNumber(value, 4)}
+        formatTick=${(/** @type {number} */ value) => `${+value.toPrecision(4)}`}
       />
       <${Chart}
         title="Learning rate"
@@ -109,7 +110,10 @@ const Back = () => html`<p><a href="#jobs">All jobs</a></p>`;
 function Facts({ job, series }) {
   /** @type {[string, unknown][]} */
   const facts = [
-    ["Status", html`<span class="state" data-state=${job.status}>${job.status}</span>`],
+    [
+      "Status",
+      html`<span role="status" class="state" data-state=${job.status}>${job.status}</span>`,
+    ],
     ["Base", job.model],
     ["Created", formatTime(job.created_at)],
   ];
@@ -120,7 +124,7 @@ function Facts({ job, series }) {
   }
   if (job.finished_at !== null) facts.push(["Finished", formatTime(job.finished_at)]);
   return html`
-    <dl class="facts" aria-live="polite">
+    <dl class="facts">
       ${facts.map(([term, value]) =>
         html`
           <div>
@@ -131,6 +135,9 @@ function Facts({ job, series }) {
       )}
     </dl>
     ${job.error !== null && html`<p class="problem" role="alert">${job.error.message}</p>`}
+    ${job.status === "succeeded" && job.fine_tuned_model === null && html`
+      <p class="note">Requests cannot name the result: the messages say why, and where it is.</p>
+    `}
     ${job.fine_tuned_model !== null && html`
       <p class="note">
         The result is the model <strong>${job.fine_tuned_model}</strong>.${" "}

@@ -55,7 +55,7 @@ function JobList() {
   }
   return html`
     <div class="scroll" tabindex="0" role="region" aria-label="Jobs">
-      <table>
+      <table class="cards">
         <caption>The newest first; they train one after another</caption>
         <thead>
           <tr>
@@ -71,10 +71,11 @@ function JobList() {
             html`
               <tr key=${job.id}>
                 <th scope="row"><a href=${`#jobs/${job.id}`}>${job.id.slice(0, 14)}</a></th>
-                <td><span class="state" data-state=${job.status}>${job.status}</span></td>
-                <td>${job.model}</td>
-                <td>${formatTime(job.created_at)}</td>
-                <td class="path">${job.fine_tuned_model ?? ""}</td>
+                <td data-label="Status"><span class="state" data-state=${job.status}>${job
+                  .status}</span></td>
+                <td data-label="Base">${job.model}</td>
+                <td data-label="Created">${formatTime(job.created_at)}</td>
+                <td class="path" data-label="Result">${job.fine_tuned_model ?? ""}</td>
               </tr>
             `
           )}

@@ -28,7 +28,7 @@ export function AnswerColumn({ answer, message, id }) {
         <h3 id=${id}>${choice.label}</h3>
         <p class="kind">${KIND_NAMES[choice.kind]}</p>
       </header>
-      <div class="text" aria-live="polite" aria-busy=${isBusy} tabindex="0" aria-labelledby=${id}>
+      <div class="text" role="log" aria-live="polite" aria-busy=${isBusy} tabindex="0" aria-labelledby=${id}>
         ${text}
       </div>
       ${problem && html`<p class="problem" role="alert">${problem}</p>`}
@@ -51,7 +51,7 @@ function measured({ firstMs, tokens, tokensPerSecond, finish, generation }) {
   if (firstMs !== undefined) parts.push(`first token after ${formatNumber(firstMs / 1000, 2)} s`);
   if (tokensPerSecond !== undefined) parts.push(`${formatNumber(tokensPerSecond)} tokens/s`);
   if (tokens !== undefined) parts.push(`${tokens} tokens`);
-  if (finish === "length") parts.push("cut at the most tokens");
+  if (finish === "length") parts.push("cut at the limit");
   if (generation !== undefined) parts.push(`generation ${generation}`);
   return parts;
 }

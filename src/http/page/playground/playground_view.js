@@ -79,7 +79,8 @@ function Answers() {
         <span id="send-help" class="quiet">Ctrl+Enter sends</span>
       </div>
     </form>
-    <section aria-label="Answers" class="columns">
+    <h2 id="answers-heading" class="unseen">Answers</h2>
+    <section aria-labelledby="answers-heading" class="columns">
       ${state.answers.map((answer, i) =>
         html`
           <${AnswerColumn}

@@ -32,7 +32,7 @@ export function QuestionSettings({ isChat }) {
           />
         </label>
         <label>
-          Temperature <output>${temperature}</output>
+          Temperature <span class="value" aria-hidden="true">${temperature}</span>
           <input
             type="range"
             min="0"

@@ -1,5 +1,5 @@
 /** What the page knows of the server, asked for again and again. */
-import { ApiFailure, getJson, getText, keepKey, whenRefused } from "../shared/api.js";
+import { ApiFailure, getJson, getText, hasKey, keepKey, whenRefused } from "../shared/api.js";
 import { poll } from "../shared/poll.js";
 import { Store } from "../shared/store.js";
 import { figuresOf, withFigures } from "./figures.js";
@@ -81,9 +81,8 @@ function failed(error) {
  */
 export function watchServer() {
   whenRefused(() => {
-    const had = sessionStorage.getItem("graft.key") !== null;
+    const problem = hasKey() ? "The server does not know this key" : server.get().problem;
     keepKey(undefined);
-    const problem = had ? "The server does not know this key" : server.get().problem;
     server.change({ reach: "key", problem });
   });
   const ends = [poll(refresh, STATE_MS), poll(refreshFigures, FIGURES_MS)];

@@ -29,12 +29,13 @@ export function ServerView() {
     ["Models and adapters", `${models.length}`],
     ["Version", props.build_info],
     ["Memory of the server", formatBytes(now?.residentBytes)],
-    ["Memory that is free", formatBytes(now?.availableBytes)],
+    ["Memory available", formatBytes(now?.availableBytes)],
   ];
   const x = figures.map(({ at }) => at);
   const zones = now?.temperatures ?? [];
   return html`
-    <section aria-label="Settings">
+    <section aria-labelledby="settings-heading">
+      <h2 id="settings-heading">Settings</h2>
       <dl class="facts">
         ${facts.map(([term, value]) =>
           html`
@@ -46,7 +47,8 @@ export function ServerView() {
         )}
       </dl>
     </section>
-    <section aria-label="Figures" class="charts">
+    <h2 id="figures-heading">Figures</h2>
+    <section aria-labelledby="figures-heading" class="charts">
       <${Chart}
         title="Tokens per second"
         xLabel="Time"
@@ -66,7 +68,7 @@ export function ServerView() {
         formatX=${clock}
         fromZero
         series=${[{ label: "requests", values: figures.map(({ inWork }) => inWork) }]}
-        format=${(/** @type {number} */ value) => formatNumber(value, 0)}
+        format=${(/** @type {number} */ value) => Number.isInteger(value) ? `${value}` : ""}
       />
       <${Chart}
         title="Memory"

@@ -27,6 +27,9 @@ export function keepKey(key) {
   else sessionStorage.setItem(KEY, key);
 }
 
+/** Whether requests are sent with a key. */
+export const hasKey = () => sessionStorage.getItem(KEY) !== null;
+
 /** @type {() => void} */
 let onRefused = () => {};
 

@@ -23,6 +23,7 @@ const MARKED = 30;
  * @property {readonly number[]} x ascending
  * @property {readonly Curve[]} series the same ones each time
  * @property {(value: number) => string} format
+ * @property {(value: number) => string} [formatTick] on the axis; default: as elsewhere
  * @property {(x: number) => string} [formatX]
  * @property {boolean} [fromZero] whether the axis begins there; default false: at the least value
  */
@@ -60,7 +61,7 @@ export function Chart(props) {
     return last === undefined || last === null ? [] : [`${label} ${format(last)}`];
   });
   return html`
-    <figure class="chart" role="group" aria-labelledby=${id}>
+    <figure class="chart" aria-labelledby=${id}>
       <figcaption>
         <h3 id=${id}>${title}</h3>
         <p class="quiet">${lasts.length === 0 ? "No figures yet" : `Last: ${lasts.join(", ")}`}</p>
@@ -81,7 +82,7 @@ const dataOf = (
  * @param {HTMLElement} element
  * @returns {uPlot.Options}
  */
-function optionsOf({ xLabel, series, format, formatX, fromZero }, element) {
+function optionsOf({ xLabel, series, format, formatTick = format, formatX, fromZero }, element) {
   const style = getComputedStyle(element);
   const colour = (/** @type {string} */ name) => style.getPropertyValue(name).trim();
   const font = `12px ${style.fontFamily}`;
@@ -105,7 +106,7 @@ function optionsOf({ xLabel, series, format, formatX, fromZero }, element) {
           ? {}
           : { values: (_, ticks) => ticks.map((tick) => formatX(tick)) }),
       },
-      { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => format(tick)) },
+      { ...axis, size: 64, values: (_, ticks) => ticks.map((tick) => formatTick(tick)) },
     ],
     series: [
       { label: xLabel, value: (_, x) => x === null ? "" : formatX?.(x) ?? `${x}` },
