@@ -67,7 +67,10 @@ export function createApp(options: AppOptions): Hono<Kept> {
     else ended.then(told);
   });
   app.use(async (context, next) => {
-    hosts.check(context.req.header("host"));
+    const host = context.req.header("host");
+    hosts.check(host);
+    const isRead = context.req.method === "GET" || context.req.method === "HEAD";
+    if (!isRead) hosts.checkOrigin(context.req.header("origin"), host);
     const isOpen = (options.page === true && isPageRequest(context.req)) ||
       OPERATIONS.some(({ isOpen, path }) => isOpen === true && path === context.req.path);
     if (!isOpen) keys.check(context);

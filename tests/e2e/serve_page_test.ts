@@ -277,40 +277,47 @@ testInChromium(
   },
 );
 
-testInChromium("the page of graft serve asks for a key, which stays in its window", async () => {
-  await withServer(async ({ url }) => {
-    await withPage(url, async (page) => {
-      const key = page.getByLabel("Key");
-      await key.fill("wrong");
-      await key.press("Enter");
-      await page.getByRole("alert").filter({ hasText: "does not know this key" }).waitFor();
-      await key.fill("secret");
-      await key.press("Enter");
-      await ask(page);
-      assertEquals(
-        await answered(page, NAME),
-        await page.evaluate(`fetch("/v1/chat/completions", {
+/** A name that would run if it became markup. */
+const MARKUP = `<img src=x onerror="document.title='run'">`;
+
+testInChromium(
+  "the page of graft serve asks for a key, which stays in its window, and makes no markup of names",
+  async () => {
+    await withServer(async ({ url }) => {
+      await withPage(url, async (page) => {
+        const key = page.getByLabel("Key");
+        await key.fill("wrong");
+        await key.press("Enter");
+        await page.getByRole("alert").filter({ hasText: "does not know this key" }).waitFor();
+        await key.fill("secret");
+        await key.press("Enter");
+        await ask(page);
+        assertEquals(await page.locator("dd").first().textContent(), MARKUP);
+        assertEquals(
+          await answered(page, MARKUP),
+          await page.evaluate(`fetch("/v1/chat/completions", {
         method: "POST",
         headers: { "content-type": "application/json", authorization: "Bearer secret" },
         body: JSON.stringify({
           messages: [{ role: "user", content: "${QUESTION}" }], max_tokens: 128, temperature: 0,
         }),
       }).then((response) => response.json()).then(({ choices }) => choices[0].message.content)`),
-      );
-      assertEquals(new URL(page.url()).search, "");
-      assert(!page.url().includes("secret"));
-      assertEquals(await page.evaluate("JSON.stringify(localStorage).includes('secret')"), false);
-      await page.reload();
-      await page.getByRole("textbox", { name: "Message", exact: true }).waitFor();
-      for (
-        const [name, flag] of [["Adapters", "--lora-dir"], ["Jobs", "--jobs-dir"]] as const
-      ) {
-        await view(page, name);
-        await page.locator("code").filter({ hasText: flag }).first().waitFor();
-      }
-    }, { allowed: /401/ });
-  }, ["--api-key", "secret"]);
-});
+        );
+        assertEquals(new URL(page.url()).search, "");
+        assert(!page.url().includes("secret"));
+        assertEquals(await page.evaluate("JSON.stringify(localStorage).includes('secret')"), false);
+        await page.reload();
+        await page.getByRole("textbox", { name: "Message", exact: true }).waitFor();
+        for (
+          const [name, flag] of [["Adapters", "--lora-dir"], ["Jobs", "--jobs-dir"]] as const
+        ) {
+          await view(page, name);
+          await page.locator("code").filter({ hasText: flag }).first().waitFor();
+        }
+      }, { allowed: /401/ });
+    }, ["--api-key", "secret", "--alias", MARKUP]);
+  },
+);
 
 testInChromium(
   "the page of graft serve compares texts with an encoder, and fits a narrow window",

@@ -88,6 +88,44 @@ Deno.test("graft's API: only this machine's names and addresses are accepted as 
   assertEquals(await statusFor([]), 400);
 });
 
+Deno.test("graft's API: a page of another origin changes nothing, and the server's own and other clients do", async () => {
+  await using server = await serveTiny();
+  const host = `127.0.0.1:${server.port}`;
+  const statusFor = async (origin: string | undefined, named = host, method = "POST") =>
+    statusOf(
+      await sendBytes(server.port, [
+        request(method, "/v1/files", [
+          `Host: ${named}`,
+          ...(origin === undefined ? [] : [`Origin: ${origin}`]),
+          "Content-Type: multipart/form-data; boundary=b",
+          "Content-Length: 0",
+        ]),
+      ]),
+    );
+  // 400: this server trains no models.
+  for (
+    const origin of [undefined, `http://${host}`, "https://graft.test", "http://graft.test:81"]
+  ) {
+    assertEquals(await statusFor(origin), 400, origin);
+  }
+  assertEquals(await statusFor(`http://LOCALHOST:${server.port}`, `Localhost:${server.port}`), 400);
+  for (
+    const origin of [
+      "http://evil.example",
+      "http://127.0.0.1:1",
+      `http://localhost:${server.port}`,
+      `http://${host}.evil.example`,
+      `http://evil.example/${host}`,
+      "null",
+      "",
+      host,
+    ]
+  ) {
+    assertEquals(await statusFor(origin), 403, origin);
+  }
+  assertEquals(await statusFor("http://evil.example", host, "GET"), 400);
+});
+
 Deno.test("graft's API: a body has at most 4 MB, its length given or not, and is JSON", async () => {
   await using server = await serveTiny();
   const fill = (bytes: number) => {

@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { choicesOf, shownKeys } from "../../src/http/page/playground/choices.js";
 import { cosine } from "../../src/http/page/playground/cosine.js";
 import { EventParser } from "../../src/http/page/shared/event_parser.js";
+import { EventList } from "../../src/http/page/jobs/event_list.js";
 import { lastValue, trainingSeries } from "../../src/http/page/jobs/training_series.js";
 
 const props = (adapters: boolean) => ({
@@ -102,4 +103,31 @@ Deno.test("cosine() is 1 along, 0 across and -1 against, whatever the lengths", 
   assertEquals(cosine([1, 0], [0, 3]), 0);
   assert(Math.abs(cosine([1, 2], [-1, -2]) + 1) < 1e-12);
   assertEquals(cosine([0, 0], [1, 1]), 0);
+});
+
+Deno.test("EventList fetches all pages of a job once, and then only what is new", async () => {
+  const all = Array.from({ length: 250 }, (_, i) => ({ id: `e${i}` }));
+  const asked: string[] = [];
+  // As the server does: the newest first, 100 at a time.
+  const get = (path: string) => {
+    asked.push(path);
+    const query = new URL(path, "http://x").searchParams;
+    const newest = all.toReversed();
+    const start = newest.findIndex(({ id }) => id === query.get("after")) + 1;
+    const data = newest.slice(start, start + Number(query.get("limit")));
+    const has_more = start + data.length < all.length;
+    return Promise.resolve({ data, has_more, last_id: data.at(-1)?.id });
+  };
+  const list = new EventList("job/1", get);
+  const { signal } = new AbortController();
+  const ids = async () => (await list.fetch(signal)).map(({ id }) => id);
+  assertEquals(await ids(), all.map(({ id }) => id));
+  assertEquals(asked.length, 3);
+  assert(asked[0].startsWith("v1/fine_tuning/jobs/job%2F1/events?"));
+  all.push({ id: "new" });
+  assertEquals(await ids(), all.map(({ id }) => id));
+  assertEquals(asked.length, 4);
+  for (let i = 0; i < 120; i++) all.push({ id: `late${i}` });
+  assertEquals(await ids(), all.map(({ id }) => id));
+  assertEquals(asked.length, 6);
 });

@@ -45,7 +45,7 @@ function Share({ adapter: { id, name, scale }, onSet }) {
       <span>${name}</span>
       <input
         type="range"
-        min="0"
+        min=${Math.min(0, scale)}
         max=${Math.max(2, scale)}
         step="0.05"
         value=${dragged}

@@ -17,7 +17,7 @@ const KEEP_MS = 300;
  */
 
 export const rowStore = new Store(kept());
-let lastId = Math.max(0, ...Object.values(rowStore.get().rows).flat().map(({ id }) => id));
+let lastId = highestId();
 /** @type {ReturnType<typeof setTimeout> | undefined} */
 let timer;
 
@@ -25,7 +25,15 @@ rowStore.subscribe(() => {
   clearTimeout(timer);
   timer = setTimeout(keep, KEEP_MS);
 });
-addEventListener("pagehide", keep);
+addEventListener("pagehide", () => {
+  // Else it would undo what another window has changed.
+  if (timer !== undefined) keep();
+});
+addEventListener("storage", ({ key }) => {
+  if (key !== KEY || timer !== undefined) return;
+  rowStore.set(kept());
+  lastId = highestId();
+});
 
 /** @returns {Rows} */
 function kept() {
@@ -50,8 +58,13 @@ function kept() {
   }
 }
 
+function highestId() {
+  return Object.values(rowStore.get().rows).flat().reduce((most, { id }) => Math.max(most, id), 0);
+}
+
 function keep() {
   clearTimeout(timer);
+  timer = undefined;
   try {
     localStorage.setItem(KEY, JSON.stringify(rowStore.get()));
   } catch {

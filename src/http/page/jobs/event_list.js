@@ -13,8 +13,14 @@ export class EventList {
   /** @type {readonly JobEvent[]} the oldest first */
   #events = [];
 
-  /** @param {string} job */
-  constructor(job) {
+  #get;
+
+  /**
+   * @param {string} job
+   * @param {(path: string, signal: AbortSignal) => Promise<any>} [get] for tests
+   */
+  constructor(job, get = getJson) {
+    this.#get = get;
     this.#path = `v1/fine_tuning/jobs/${encodeURIComponent(job)}/events`;
   }
 
@@ -28,7 +34,7 @@ export class EventList {
     const fresh = [];
     let after = "";
     for (let pages = 0; pages < MOST_PAGES; pages++) {
-      const page = await getJson(`${this.#path}?limit=${PAGE}${after}`, signal);
+      const page = await this.#get(`${this.#path}?limit=${PAGE}${after}`, signal);
       /** @type {JobEvent[]} */
       const data = page.data;
       const known = data.findIndex(({ id }) => id === newest);

@@ -1,8 +1,16 @@
 /** The view that the address names: `#jobs/ftjob-…`. */
 import { useEffect, useState } from "preact/hooks";
 
-/** @returns {string[]} */
-const parts = () => location.hash.slice(1).split("/").map(decodeURIComponent);
+const parts = () => location.hash.slice(1).split("/").map(decoded);
+
+/** @param {string} text */
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // typed by hand
+  }
+}
 
 /** The parts of the address' fragment, as they change. */
 export function useRoute() {
