@@ -18,7 +18,7 @@ const ARGUMENTS = [
 ];
 
 /** How long anything may take that the page does. */
-const WAIT_MS = 15_000;
+const WAIT_MS = 30_000;
 
 /** A test that needs Chromium. */
 export function testInChromium(title: string, body: () => Promise<void>): void {
