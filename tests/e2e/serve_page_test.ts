@@ -232,7 +232,7 @@ testInChromium(
             Array.from({ length: 10 }, (_, i) => row(i)).join("\n") + "\nnot a row\n",
           ),
         });
-        await page.getByRole("alert").filter({ hasText: "lines 11" }).waitFor();
+        await page.getByRole("alert").filter({ hasText: "no such row: line 11" }).waitFor();
         await page.getByText("12 rows").waitFor();
         // The browser keeps them.
         await until(page, "(localStorage.getItem('graft.rows') ?? '').includes('lamp 9')");
@@ -284,7 +284,7 @@ testInChromium(
         await view(page, "Server");
         await page.locator("dl").getByText("41.5 °C").waitFor();
         const temperature = page.getByRole("figure", { name: "Temperature" });
-        await temperature.getByText("Last: hottest zone, cpu-thermal, °C 41.5").waitFor();
+        await temperature.getByText("Last: hottest zone, cpu-thermal 41.5 °C").waitFor();
         await page.getByRole("figure", { name: "Tokens per second" }).getByText(/^Last: /)
           .waitFor();
         await page.getByText("256 tokens").waitFor();
@@ -358,7 +358,12 @@ testInChromium(
       }
       await view(page, "Data");
       assertEquals(await page.getByLabel("text and label").isChecked(), true);
-    }, { viewport: { width: 360, height: 740 } });
+      const gone = page.getByRole("alert").filter({ hasText: "The server does not answer" });
+      await page.context().setOffline(true);
+      await gone.waitFor();
+      await page.context().setOffline(false);
+      await gone.waitFor({ state: "detached" });
+    }, { viewport: { width: 360, height: 740 }, allowed: /ERR_INTERNET_DISCONNECTED/ });
   },
 );
 

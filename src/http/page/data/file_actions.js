@@ -23,7 +23,8 @@ async function importFile(file, kind) {
   const read = `${rows.length} ${rows.length === 1 ? "row" : "rows"} of ${file.name} added`;
   if (refused.length === 0) return say(read);
   const some = refused.slice(0, 5).join(", ") + (refused.length > 5 ? " and more" : "");
-  sayProblem(`${read}. Left out, because they are no such rows: lines ${some}`);
+  const left = refused.length === 1 ? "it is no such row: line" : "they are no such rows: lines";
+  sayProblem(`${read}. Left out, because ${left} ${some}`);
 }
 
 /**

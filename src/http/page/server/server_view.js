@@ -89,10 +89,10 @@ export function ServerView() {
           x=${x}
           formatX=${clock}
           series=${[{
-            label: `hottest zone, ${zones[0].zone}, °C`,
+            label: `hottest zone, ${zones[0].zone}`,
             values: figures.map(({ temperatures }) => temperatures[0]?.celsius ?? null),
           }]}
-          format=${formatNumber}
+          format=${(/** @type {number} */ celsius) => `${formatNumber(celsius)} °C`}
         />
       `}
     </section>
