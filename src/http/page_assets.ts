@@ -16,6 +16,10 @@ const INDEX = "/";
 const OWN = "src/http/page";
 const PACKAGES = "node_modules";
 
+/** In the order of the page. */
+const STYLES = ["colours", "base", "frame", "controls", "parts", "tables"]
+  .map((name) => `style/${name}.css`);
+
 /** The page's scripts. */
 const SCRIPTS = [
   "adapters/adapter_table.js",
@@ -65,7 +69,7 @@ const SCRIPTS = [
 /** Path of each file from the root of the checkout, by the path in a request. */
 export const PAGE_FILES: ReadonlyMap<string, string> = new Map([
   [INDEX, `${OWN}/index.html`],
-  ...["style.css", "icon.svg", ...SCRIPTS].map((name) =>
+  ...["icon.svg", ...STYLES, ...SCRIPTS].map((name) =>
     [`/page/${name}`, `${OWN}/${name}`] as const
   ),
   ["/page/lib/preact.js", `${PACKAGES}/preact/dist/preact.mjs`],

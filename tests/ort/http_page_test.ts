@@ -19,6 +19,9 @@ Deno.test("the page's table has every file of its folder, and each module that o
   assertEquals(own.toSorted(), [...filesUnder("src/http/page")].toSorted());
   const [, map] = /<script type="importmap">([\s\S]*?)<\/script>/.exec(FILES["/"])!;
   const { imports } = JSON.parse(map);
+  for (const [, target] of FILES["/"].matchAll(/(?:href|src)="([^"]+)"/g)) {
+    assert(`/${target}` in FILES, `the page asks for ${target}`);
+  }
   let checked = 0;
   for (const [path, text] of scripts()) {
     for (const [, name] of text.matchAll(/(?:\bfrom|\bimport)\s*["']([\w./-]+)["']/g)) {
@@ -64,7 +67,9 @@ function contrast(a: string, b: string): number {
 }
 
 Deno.test("the page's colours have the contrast that WCAG asks for (AA), light and dark", () => {
-  const [light, dark] = FILES["/page/style.css"].split("prefers-color-scheme: dark").map(variables);
+  const [light, dark] = FILES["/page/style/colours.css"].split("prefers-color-scheme: dark").map(
+    variables,
+  );
   for (const colours of [light, dark]) {
     assertEquals(colours.size >= 14, true);
     const check = (name: string, ground: string, least: number) => {
