@@ -81,7 +81,9 @@ async function ask(page: Page): Promise<void> {
 async function shoot(page: Page, path: string): Promise<void> {
   // The focus is on what was pressed last, and messages go by themselves.
   await page.mouse.click(0, 0);
-  await page.getByRole("status").filter({ hasText: /./ }).waitFor({ state: "detached" });
+  await page.locator(".status").getByRole("status").filter({ hasText: /./ }).waitFor({
+    state: "detached",
+  });
   await page.screenshot({ path, fullPage: true });
 }
 
