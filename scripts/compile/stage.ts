@@ -1,5 +1,6 @@
 /** The folder that is compiled: the program, the packages it imports, and what it carries. */
 import { join, relative } from "@std/path";
+import { PAGE_PACKAGES, readPageFiles } from "../../src/http/page_assets.ts";
 import { type BuildNotes, CARRIED } from "../../src/system/embedded.ts";
 import { type LargeFile, placeFiles } from "./append.ts";
 import { crateNotices, type CrateTable, licenseText } from "./crate_notices.ts";
@@ -55,11 +56,14 @@ export async function stage(root: string, folder: string, contents: Contents): P
   await Deno.mkdir(folder, { recursive: true });
   const config = JSON.parse(await Deno.readTextFile(join(root, "deno.json")));
   const imports = usedImports(root, config.imports);
-  const lock: Lockfile = pruneLock(
-    JSON.parse(await Deno.readTextFile(join(root, "deno.lock"))),
-    new Set(Object.values(imports).map(packageOf)),
-  );
-  const packages = lockedPackages(lock);
+  const whole: Lockfile = JSON.parse(await Deno.readTextFile(join(root, "deno.lock")));
+  const lock = pruneLock(whole, new Set(Object.values(imports).map(packageOf)));
+  // The page's files are carried as they are: the program imports none of them.
+  const pagePackages = PAGE_PACKAGES.map((name) => packageOf(config.imports[name]));
+  const packages = [
+    ...lockedPackages(lock),
+    ...lockedPackages(pruneLock(whole, new Set(pagePackages))),
+  ];
   const write = (name: string, text: string) => Deno.writeTextFile(join(folder, name), text);
   const { compilerOptions } = config;
   await write("deno.json", JSON.stringify({ nodeModulesDir: "manual", imports, compilerOptions }));
@@ -70,6 +74,7 @@ export async function stage(root: string, folder: string, contents: Contents): P
   for (const name of CARRIED.legal) await Deno.copyFile(join(root, name), join(folder, name));
   await write(CARRIED.packageLicenses, licenseTexts(root, packages));
   const textOf = (license: string) => licenseText(root, license);
+  await write(CARRIED.page, JSON.stringify(readPageFiles(root)));
   await write(CARRIED.crateLicenses, crateNotices(contents.crates, textOf));
 
   const large: LargeFile[] = [];
@@ -100,7 +105,7 @@ export async function stage(root: string, folder: string, contents: Contents): P
   const included = [
     ...WORKERS,
     ...CARRIED.legal,
-    ...[CARRIED.packageLicenses, CARRIED.crateLicenses, CARRIED.notes],
+    ...[CARRIED.packageLicenses, CARRIED.crateLicenses, CARRIED.page, CARRIED.notes],
     ...(contents.model ? [CARRIED.models] : []),
   ];
   return { folder, notes, packages, included, large };

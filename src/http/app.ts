@@ -4,6 +4,7 @@ import { ApiError, fromLibrary } from "./api_error.ts";
 import type { Hosts, Keys } from "./guard.ts";
 import { openapi } from "./openapi.ts";
 import { OPERATIONS } from "./operations.ts";
+import { isPageRequest, PAGE_PATHS, PAGE_ROUTE, pageFile } from "./routes/page.ts";
 import type { ServerParts } from "./server_parts.ts";
 import { CLIENT_LEFT, type RequestSpan, type Tracing } from "./trace/tracing.ts";
 
@@ -32,6 +33,8 @@ interface Kept {
 export interface AppOptions extends ServerParts {
   readonly keys: Keys;
   readonly hosts: Hosts;
+  /** Whether there is a page for people at `/`; default false. */
+  readonly page?: boolean;
   /** Told of each answered request. */
   readonly onAccess?: (entry: AccessEntry) => void;
   /** Absent: requests are not traced. */
@@ -44,7 +47,11 @@ const REQUEST_ID = "x-request-id";
 export function createApp(options: AppOptions): Hono<Kept> {
   const { keys, hosts, onAccess, onFailure, tracing } = options;
   const app = new Hono<Kept>();
-  const routes = new Map(OPERATIONS.map(({ method, path }) => [`${method} ${path}`, path]));
+  const pagePaths = options.page === true ? PAGE_PATHS : [];
+  const routes = new Map<string, string>([
+    ...OPERATIONS.map(({ method, path }) => [`${method} ${path}`, path] as const),
+    ...pagePaths.map((path) => [`get ${path}`, PAGE_ROUTE] as const),
+  ]);
   app.use(async (context, next) => {
     const start = performance.now();
     const id = requestId(context);
@@ -55,6 +62,7 @@ export function createApp(options: AppOptions): Hono<Kept> {
     await next();
     // Errors have become answers here.
     context.res.headers.set(REQUEST_ID, id);
+    context.res.headers.set("x-content-type-options", "nosniff");
     const { method, routePath } = context.req;
     // Encoded, so that a line of the log stays one.
     const path = url.pathname;
@@ -72,16 +80,20 @@ export function createApp(options: AppOptions): Hono<Kept> {
     else ended.then(told);
   });
   app.use(async (context, next) => {
-    hosts.check(context.req.header("host"));
-    const open = OPERATIONS.some(({ isOpen, path }) =>
-      isOpen === true && path === context.req.path
-    );
-    if (!open) keys.check(context);
+    const host = context.req.header("host");
+    hosts.check(host);
+    const isRead = context.req.method === "GET" || context.req.method === "HEAD";
+    if (!isRead) hosts.checkOrigin(context.req.header("origin"), host);
+    const isOpen = (options.page === true && isPageRequest(context.req)) ||
+      OPERATIONS.some(({ isOpen, path }) => isOpen === true && path === context.req.path);
+    if (!isOpen) keys.check(context);
     await next();
   });
   for (const operation of OPERATIONS) {
     app[operation.method](operation.path, operation.handler(options));
   }
+  const sendFile = pageFile();
+  for (const path of pagePaths) app.get(path, sendFile);
   app.get("/openapi.json", (context) => context.json(openapi(OPERATIONS)));
   app.notFound((context) => {
     const { method, path } = context.req;

@@ -46,13 +46,33 @@ function digest(key: string): Uint8Array {
  */
 export class Hosts {
   readonly #names: ReadonlySet<string>;
+  readonly #others: ReadonlySet<string>;
 
   /** @param others names besides those of the machine and all addresses */
   constructor(others: readonly string[] = []) {
     const own = hostname().toLowerCase();
-    this.#names = new Set(
-      ["localhost", own, `${own}.local`, ...others.map((name) => name.toLowerCase())],
-    );
+    this.#others = new Set(others.map((name) => name.toLowerCase()));
+    this.#names = new Set(["localhost", own, `${own}.local`, ...this.#others]);
+  }
+
+  /**
+   * Refuses what a page of another site sends: forms, and requests without a body, need not ask a browser
+   * first. Other clients state no origin.
+   *
+   * @param origin of the page that sends the request
+   * @param host that the request names
+   * @throws {ApiError} 403 for an origin that is neither this server's nor one of the other names
+   */
+  checkOrigin(origin: string | undefined, host: string | undefined): void {
+    if (origin === undefined) return;
+    const url = URL.parse(origin);
+    // Behind a proxy the page has another name than the request.
+    if (url !== null && (url.host === host?.toLowerCase() || this.#others.has(url.hostname))) {
+      return;
+    }
+    throw new ApiError(403, `Pages of ${origin} may not change anything here`, {
+      code: "foreign_origin",
+    });
   }
 
   /** @throws {ApiError} 400 without a host, 403 for a host that is not known */

@@ -54,10 +54,10 @@ export interface JobsOptions {
   /** Whether requests wait that a training should not slow down. */
   readonly isBusy: () => boolean;
   /**
-   * Called with a trained adapter's name and folder before its job has succeeded; returns whether requests
-   * can name it.
+   * Called with a trained adapter's name and folder before its job has succeeded; returns why requests
+   * cannot name it, `undefined` if they can.
    */
-  readonly onTrained: (name: string, folder: string) => Promise<boolean>;
+  readonly onTrained: (name: string, folder: string) => Promise<string | undefined>;
 }
 
 export class Jobs {
@@ -239,12 +239,16 @@ export class Jobs {
     }
     if (end.ended !== "done") return this.#fail(record, end.why);
     const name = `ft:${record.model}:${record.suffix ?? "graft"}:${id.slice(-8)}`;
-    const served = await this.#options.onTrained(name, this.adapterFolder(record));
+    const folder = this.adapterFolder(record);
+    const hindrance = await this.#options.onTrained(name, folder);
+    const served = hindrance === undefined;
     this.#end(record, { state: "succeeded", ...(served ? { trainedModel: name } : {}) });
     this.#event(
       id,
       "info",
-      served ? `Succeeded: the model is ${name}` : "Succeeded: the adapter can be merged",
+      served
+        ? `Succeeded: the model is ${name}`
+        : `Succeeded: the adapter in ${folder} can be merged. Requests cannot name it: ${hindrance}`,
     );
   }
 

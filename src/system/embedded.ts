@@ -35,6 +35,8 @@ export const CARRIED = {
   models: "models",
   /** In the checkout too. */
   legal: ["LICENSE", "THIRD_PARTY_NOTICES"],
+  /** The files of the page of `graft serve`, as JSON by their path in a request. */
+  page: "page.json",
   packageLicenses: "PACKAGE_LICENSES",
   crateLicenses: "CRATE_LICENSES",
 } as const;

@@ -15,9 +15,13 @@ const ROWS = Array.from({ length: 12 }, (_, i) =>
   })).join("\n");
 
 /** `graft serve` that trains in a folder, with the client of OpenAI. */
-async function trainingIn(folder: string, ...args: string[]) {
+function trainingIn(folder: string, ...args: string[]) {
+  return trainingOn(NAME, folder, ...args);
+}
+
+async function trainingOn(model: string, folder: string, ...args: string[]) {
   const { child, stderr, url } = await serving(
-    ...[modelDir(NAME), "-t", "1", "--jobs-dir", folder],
+    ...[modelDir(model), "-t", "1", "--jobs-dir", folder],
     ...args,
   );
   return {
@@ -173,5 +177,27 @@ Deno.test("graft serve: a job that cannot train fails with its reason, and uploa
     const form = await fetch(`${url}/v1/files`, { method: "POST", body: "x" });
     await form.body?.cancel();
     assertEquals(form.status, 415);
+  });
+});
+
+Deno.test("graft serve: a job on a classifier succeeds, and says where its adapter is", async () => {
+  await inTempDir(async (folder) => {
+    const model = "tiny-bert-torch-fp32";
+    await using server = await trainingOn(model, folder);
+    const { client, url } = server;
+    const rows = Array.from(
+      { length: 6 },
+      (_, i) => JSON.stringify({ text: `light ${i}`, label: `class ${i % 3}` }),
+    );
+    const file = await upload(client, rows.join("\n"));
+    const created = await client.fineTuning.jobs.create({ model, training_file: file.id });
+    const job = await until(client, created.id, ({ status }) => /succeeded|failed/.test(status));
+    assertEquals([job.status, job.fine_tuned_model], ["succeeded", null], job.error?.message);
+    const { data: [last] } = await client.fineTuning.jobs.listEvents(job.id);
+    assertStringIncludes(last.message, "this server takes no adapters");
+    const [, adapter] = /the adapter in (\S+) can be merged/.exec(last.message)!;
+    assert(Deno.statSync(`${adapter}/adapter_model.safetensors`).isFile);
+    const { features } = await (await fetch(`${url}/props`)).json();
+    assertEquals([features.adapters, features.fine_tuning], [false, true]);
   });
 });

@@ -27,6 +27,8 @@ export interface TestServerOptions extends Partial<ListenOptions> {
   /** Modules whose adapters are switched; default all linear layers. */
   readonly targetModules?: readonly string[];
   readonly tracing?: Tracing;
+  /** Whether there is a page at `/`. */
+  readonly page?: boolean;
 }
 
 export interface TestServer extends AsyncDisposable {
@@ -46,7 +48,7 @@ export async function serveTiny(
   options: TestServerOptions = {},
 ): Promise<TestServer> {
   const { keys = [], most = 64, parallel = 4, targetModules = ["all-linear"], ...rest } = options;
-  const { loraDir, mergedDir, loraWay, maxMerged, tracing, ...network } = rest;
+  const { loraDir, mergedDir, loraWay, maxMerged, page, tracing, ...network } = rest;
   const path = name === "default" ? MINILM_DIR : modelDir(name);
   const model = await InferenceModel.open({
     model: path,
@@ -75,6 +77,7 @@ export async function serveTiny(
     onFailure: (error) => void failures.push(error),
     keys: new Keys(keys),
     hosts: new Hosts(["graft.test"]),
+    page,
     onAccess: (entry) => void entries.push(entry),
     tracing,
   });

@@ -320,6 +320,20 @@ export const keys: ServeCase = (share) =>
       .filter((path) => path !== "/health").map((path) => path.replace(/:\w+/g, "x"));
     const chosen = paths.filter((_, i) => i % Math.max(1, Math.round(1 / share / 2)) === 0);
     let requests = 0;
+    // The page's files are for everybody: they hold no data.
+    for (const path of ["/", "/page/main.js", "/page/none.js"]) {
+      for (const spelling of spellings(path)) {
+        for (const method of ["GET", "POST", "DELETE", "OPTIONS"]) {
+          const answer = await sendBytes(port, [
+            `${method} ${spelling} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n`,
+          ]);
+          const isPage = method === "GET" && /^HTTP\/1\.1 200/.test(answer) &&
+            /^content-security-policy: default-src 'none'/im.test(answer);
+          assert(/^HTTP\/1\.1 401/.test(answer) || isPage, `${method} ${spelling}`);
+          requests++;
+        }
+      }
+    }
     for (const path of chosen) {
       for (const spelling of spellings(path)) {
         for (

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { OPERATIONS } from "../../src/http/operations.ts";
+import { readPageFiles } from "../../src/http/page_assets.ts";
 import { MOST_BODY_BYTES } from "../../src/http/parse_body.ts";
 import { postJson, sendBytes, serveTiny } from "../helpers/http_server.ts";
 import { spellings } from "../helpers/serve_cases.ts";
@@ -39,6 +40,29 @@ Deno.test("graft's API: no spelling of a path, and no wrong key, gets past the k
   assertEquals(statusOf(open), 200);
 });
 
+Deno.test("graft's API: with a page, no key opens its files and nothing else, however they are spelled", async () => {
+  await using server = await serveTiny(undefined, { keys: ["secret"], page: true });
+  const files = new Set(Object.values(readPageFiles(".")));
+  for (const path of ["/", "/page/main.js", "/page/lib/uplot.css", "/page/none.js", "/page/"]) {
+    for (const spelling of spellings(path)) {
+      for (const method of ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"]) {
+        const answer = await sendBytes(server.port, [
+          request(method, spelling, ["Host: localhost"]),
+        ]);
+        const what = `${method} ${spelling}`;
+        const body = answer.slice(answer.indexOf("\r\n\r\n") + 4);
+        if (statusOf(answer) === 401) assertEquals(files.has(body), false, what);
+        else if (method === "HEAD") assertEquals([statusOf(answer), body], [200, ""], what);
+        else assertEquals([method, statusOf(answer), files.has(body)], ["GET", 200, true], what);
+      }
+    }
+    const exact = await sendBytes(server.port, [request("GET", path, ["Host: localhost"])]);
+    assertEquals(statusOf(exact), /none|e\/$/.test(path) ? 401 : 200, path);
+    const foreign = await sendBytes(server.port, [request("GET", path, ["Host: evil.example"])]);
+    assertEquals(statusOf(foreign), 403);
+  }
+});
+
 Deno.test("graft's API: only this machine's names and addresses are accepted as hosts", async () => {
   await using server = await serveTiny();
   const statusFor = async (headers: readonly string[]) =>
@@ -62,6 +86,44 @@ Deno.test("graft's API: only this machine's names and addresses are accepted as 
     assertEquals(await statusFor([`Host: ${host}`]), 400, host);
   }
   assertEquals(await statusFor([]), 400);
+});
+
+Deno.test("graft's API: a page of another origin changes nothing, and the server's own and other clients do", async () => {
+  await using server = await serveTiny();
+  const host = `127.0.0.1:${server.port}`;
+  const statusFor = async (origin: string | undefined, named = host, method = "POST") =>
+    statusOf(
+      await sendBytes(server.port, [
+        request(method, "/v1/files", [
+          `Host: ${named}`,
+          ...(origin === undefined ? [] : [`Origin: ${origin}`]),
+          "Content-Type: multipart/form-data; boundary=b",
+          "Content-Length: 0",
+        ]),
+      ]),
+    );
+  // 400: this server trains no models.
+  for (
+    const origin of [undefined, `http://${host}`, "https://graft.test", "http://graft.test:81"]
+  ) {
+    assertEquals(await statusFor(origin), 400, origin);
+  }
+  assertEquals(await statusFor(`http://LOCALHOST:${server.port}`, `Localhost:${server.port}`), 400);
+  for (
+    const origin of [
+      "http://evil.example",
+      "http://127.0.0.1:1",
+      `http://localhost:${server.port}`,
+      `http://${host}.evil.example`,
+      `http://evil.example/${host}`,
+      "null",
+      "",
+      host,
+    ]
+  ) {
+    assertEquals(await statusFor(origin), 403, origin);
+  }
+  assertEquals(await statusFor("http://evil.example", host, "GET"), 400);
 });
 
 Deno.test("graft's API: a body has at most 4 MB, its length given or not, and is JSON", async () => {

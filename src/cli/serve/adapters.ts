@@ -58,7 +58,10 @@ export async function openAdapters(
 ): Promise<Adapters | undefined> {
   const { loraDir, jobsDir, mergedDir, maxLoraRank, maxLoras, maxMerged, loraWay } = flags;
   const modules = loraModules(flags);
-  if (loraDir === undefined && jobsDir === undefined && modules.length === 0) return undefined;
+  // Those of flags are tried in any case, so that it is told why they cannot be loaded.
+  const takesMore = model.kind === "causal" || mergedDir !== undefined;
+  const isAsked = takesMore && (loraDir !== undefined || jobsDir !== undefined);
+  if (!isAsked && modules.length === 0) return undefined;
   const runtime = [
     ...providerArguments(flags),
     ...(flags.ortLib === undefined ? [] : ["--ort-lib", flags.ortLib]),

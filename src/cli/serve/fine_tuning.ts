@@ -1,5 +1,6 @@
 /** Fine-tuning by requests: its folder, and what becomes of trained adapters. */
 import { join } from "@std/path";
+import { GraftError } from "../../errors.ts";
 import type { Adapters } from "../../http/adapters.ts";
 import { ApiError } from "../../http/api_error.ts";
 import type { FineTuning } from "../../http/server_parts.ts";
@@ -46,13 +47,14 @@ export function openFineTuning(
       ...(jobMemoryBudget === undefined ? [] : ["--memory-budget", jobMemoryBudget]),
     ],
     isBusy,
-    onTrained: async (name, adapter) => {
+    async onTrained(name, adapter) {
       try {
-        return await adapters()?.load(name, adapter) !== undefined;
+        const loaded = await adapters()?.load(name, adapter);
+        return loaded === undefined ? "this server takes no adapters" : undefined;
       } catch (error) {
-        if (!(error instanceof ApiError)) throw error;
-        onNote(`${name} is trained, but not served: ${error.message}`);
-        return false;
+        // It was trained all the same.
+        if (error instanceof ApiError || error instanceof GraftError) return error.message;
+        throw error;
       }
     },
   });

@@ -70,6 +70,7 @@ export default command({
       stop: stopAnswers.signal,
       keys,
       hosts: new Hosts(flags.allowedHosts),
+      page: flags.webui,
       onAccess: flags.accessLog ? (entry) => terminal.note(accessLine(entry)) : undefined,
       onFailure: (error, id) => terminal.note(`${id}: ${error}`),
       tracing,
@@ -92,7 +93,9 @@ export default command({
       const host = flags.host.includes(":") ? `[${flags.host}]` : flags.host;
       await fineTuning?.loadTrained();
       fineTuning?.jobs.start();
-      terminal.print(`Answers with ${served[0].id} at http://${host}:${server.port}/v1`);
+      const url = `http://${host}:${server.port}`;
+      const page = flags.webui ? `, with a page at ${url}/` : "";
+      terminal.print(`Answers with ${served[0].id} at ${url}/v1${page}`);
       await aborted(stop.signal);
       const jobEnded = fineTuning?.jobs.close();
       const inTime = await drainRequests(admission, stopAnswers, flags.drain * 1000);

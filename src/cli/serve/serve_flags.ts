@@ -101,6 +101,10 @@ export const SERVE_FLAGS = {
     max: 65535,
     group: NETWORK,
   }),
+  webui: boolean("A page for people at /, with no data of its own", {
+    default: true,
+    group: NETWORK,
+  }),
   allowedHosts: list("Names of this server besides the machine's own and all addresses", {
     default: [],
     placeholder: "NAME,…",

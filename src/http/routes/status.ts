@@ -47,7 +47,7 @@ export function props(parts: ServerParts): Handler {
         n_predict: parts.maxTokens ?? -1,
       },
       features: {
-        chat: model.hasTemplate,
+        chat: model.kind === "causal" && model.hasTemplate,
         adapters: adapters !== undefined,
         adapter_loading: adapters?.loadsByRequest ?? false,
         fine_tuning: parts.fineTuning !== undefined,
