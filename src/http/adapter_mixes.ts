@@ -17,7 +17,7 @@ const MOST_MIXES = 16;
 export class AdapterMixes {
   readonly #model: InferenceModel;
   readonly #find: (id: number) => AdapterEntry | undefined;
-  readonly #known = new Map<string, AdapterMatrices>();
+  readonly #made = new Map<string, AdapterMatrices>();
   /** What requests for the base get, where they do not say. */
   #usual: readonly AdapterScale[] = [];
 
@@ -34,7 +34,10 @@ export class AdapterMixes {
 
   /** @throws {ApiError} as {@linkcode mix} */
   setUsual(parts: readonly AdapterScale[]): void {
-    for (const { id } of parts) this.#matrices(id);
+    for (const { id, scale } of parts) {
+      if (scale !== 0) this.#matrices(id);
+      else this.#known(id);
+    }
     this.#usual = parts.filter(({ scale }) => scale !== 0);
   }
 
@@ -51,17 +54,17 @@ export class AdapterMixes {
     const matrices = used.map(({ id }) => this.#matrices(id));
     if (used.length === 1 && used[0].scale === 1) return matrices[0];
     const key = JSON.stringify(used.map(({ id, scale }) => [id, scale]));
-    const mixed = this.#known.get(key) ??
+    const mixed = this.#made.get(key) ??
       this.#model.mixAdapters(used.map(({ scale }, i) => ({ adapter: matrices[i], scale })));
-    this.#known.delete(key);
-    this.#known.set(key, mixed);
-    if (this.#known.size > MOST_MIXES) this.#known.delete(this.#known.keys().next().value!);
+    this.#made.delete(key);
+    this.#made.set(key, mixed);
+    if (this.#made.size > MOST_MIXES) this.#made.delete(this.#made.keys().next().value!);
     return mixed;
   }
 
   /** Forgets mixes: an adapter has changed. */
   clear(): void {
-    this.#known.clear();
+    this.#made.clear();
   }
 
   /** Forgets an adapter. */
@@ -70,9 +73,14 @@ export class AdapterMixes {
     this.clear();
   }
 
-  #matrices(id: number): AdapterMatrices {
+  #known(id: number): AdapterEntry {
     const entry = this.#find(id);
     if (entry === undefined) throw adapterNotFound(`number ${id}`);
+    return entry;
+  }
+
+  #matrices(id: number): AdapterMatrices {
+    const entry = this.#known(id);
     const matrices = entry.current?.source.matrices;
     if (matrices !== undefined) return matrices;
     throw new ApiError(400, `${entry.name} can only be merged, and so not mixed`, {

@@ -78,6 +78,11 @@ export class Adapters {
     return this.#options.folder !== undefined;
   }
 
+  /** Whether adapters can be merged. */
+  get merges(): boolean {
+    return this.#swaps !== undefined;
+  }
+
   /** What requests may load. */
   folders(): readonly AdapterFolder[] {
     const { folder } = this.#options;

@@ -24,6 +24,7 @@ const STYLES = ["colours", "base", "frame", "controls", "parts", "tables"]
 const SCRIPTS = [
   "adapters/adapter_table.js",
   "adapters/adapters_view.js",
+  "adapters/answers_text.js",
   "adapters/changes.js",
   "adapters/load_form.js",
   "adapters/mix.js",

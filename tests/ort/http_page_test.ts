@@ -158,6 +158,7 @@ Deno.test("graft's API: /props says what the server can do, which the page shows
     chat: true,
     adapters: false,
     adapter_loading: false,
+    adapter_merging: false,
     fine_tuning: false,
   });
   assertEquals(props.max_concurrent_requests, 7);

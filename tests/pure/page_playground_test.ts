@@ -11,7 +11,13 @@ const props = (adapters: boolean) => ({
   total_slots: 1,
   max_concurrent_requests: 1,
   default_generation_settings: { n_ctx: 1, n_predict: 1 },
-  features: { chat: true, adapters, adapter_loading: adapters, fine_tuning: false },
+  features: {
+    chat: true,
+    adapters,
+    adapter_loading: adapters,
+    adapter_merging: false,
+    fine_tuning: false,
+  },
   build_info: "",
 });
 
@@ -23,6 +29,11 @@ const adapter = (name: string, scale: number) => ({
   rank: 1,
   adapter_generation: 1,
   previous_path: null,
+  way: "bound" as const,
+  merge: null,
+  gain_kept: null,
+  ms_per_token: null,
+  mixable: true,
 });
 
 const MODELS = [

@@ -80,6 +80,7 @@ function adapterJson(
     previous_path: previous?.path ?? null,
     way: current === undefined ? null : current.merged === undefined ? "bound" : "merged",
     merge: merge === undefined ? null : { ...merge, error: merge.error ?? null },
+    mixable: current?.source.matrices !== undefined,
     gain_kept: current?.gainKept ?? null,
     ms_per_token: times === undefined ? null : times,
   };

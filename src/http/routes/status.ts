@@ -50,6 +50,7 @@ export function props(parts: ServerParts): Handler {
         chat: model.kind === "causal" && model.hasTemplate,
         adapters: adapters !== undefined,
         adapter_loading: adapters?.loadsByRequest ?? false,
+        adapter_merging: adapters?.merges ?? false,
         fine_tuning: parts.fineTuning !== undefined,
       },
       build_info: `graft-${VERSION}`,

@@ -1,5 +1,6 @@
 /** The adapters that are loaded. */
 import { html } from "../shared/html.js";
+import { answersText } from "./answers_text.js";
 import { rollBack, unload } from "./changes.js";
 
 /** @typedef {import("../server/server_state.js").Adapter} Adapter */
@@ -15,6 +16,7 @@ export function AdapterTable({ adapters }) {
             <th scope="col">Name</th>
             <th scope="col">Rank</th>
             <th scope="col">Generation</th>
+            <th scope="col">Answers</th>
             <th scope="col">Folder</th>
             <th scope="col">Previous folder</th>
             <th scope="col">Change</th>
@@ -36,6 +38,7 @@ function AdapterRow({ adapter }) {
       <th scope="row">${name}</th>
       <td class="number" data-label="Rank">${rank}</td>
       <td class="number" data-label="Generation">${generation}</td>
+      <td data-label="Answers">${answersText(adapter)}</td>
       <td class="path" data-label="Folder">${path}</td>
       <td class="path" data-label="Previous folder">${previous ?? "none"}</td>
       <td>

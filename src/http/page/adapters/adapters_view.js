@@ -10,6 +10,7 @@ export function AdaptersView() {
   const { adapters, props } = useStore(server);
   if (props === undefined) return null;
   const { features, model_alias: base } = props;
+  const mixable = adapters.filter((adapter) => adapter.mixable);
   if (!features.adapters) {
     return html`
       <p class="note">
@@ -26,15 +27,19 @@ export function AdaptersView() {
         ? html`<p>No adapter is loaded: requests are answered by ${base}.</p>`
         : html`<${AdapterTable} adapters=${adapters} />`}
     </section>
-    ${adapters.length > 0 && html`<${Mix} adapters=${adapters} base=${base} />`}
+    ${mixable.length > 0 && html`<${Mix} adapters=${mixable} base=${base} />`}
     <section aria-labelledby="load-heading">
       <h2 id="load-heading">Load</h2>
-      ${features.adapter_loading ? html`<${LoadForm} adapters=${adapters} />` : html`
-        <p class="note">
-          Start <code>graft serve</code> with <code>--lora-dir DIR</code> to load adapters from a
-          folder here.
-        </p>
-      `}
+      ${features.adapter_loading
+        ? html`
+          <${LoadForm} adapters=${adapters} merges=${features.adapter_merging} />
+        `
+        : html`
+          <p class="note">
+            Start <code>graft serve</code> with <code>--lora-dir DIR</code> to load adapters from a
+            folder here.
+          </p>
+        `}
     </section>
   `;
 }

@@ -30,8 +30,9 @@ async function change(done, path, body) {
  * @param {string} name
  * @param {string} folder
  * @param {Adapter | undefined} replaced what the name stands for now
+ * @param {string} [way] how it answers: `auto`, `bound` or `merged`
  */
-export const load = (name, folder, replaced) =>
+export const load = (name, folder, replaced, way) =>
   change(
     replaced === undefined ? `${name} is loaded` : `${name} is replaced`,
     "v1/load_lora_adapter",
@@ -40,6 +41,7 @@ export const load = (name, folder, replaced) =>
       lora_path: folder,
       load_inplace: replaced !== undefined,
       expected_generation: replaced?.adapter_generation ?? 0,
+      way,
     },
   );
 

@@ -10,11 +10,17 @@ const FOLDERS_MS = 5000;
 
 /** @typedef {{ path: string, created_at: number }} Folder */
 
-/** @param {{ adapters: readonly import("../server/server_state.js").Adapter[] }} props */
-export function LoadForm({ adapters }) {
+/**
+ * @param {{
+ *   adapters: readonly import("../server/server_state.js").Adapter[],
+ *   merges: boolean,
+ * }} props
+ */
+export function LoadForm({ adapters, merges }) {
   const [folders, setFolders] = useState(/** @type {readonly Folder[] | undefined} */ (undefined));
   const [chosen, setChosen] = useState(/** @type {string | undefined} */ (undefined));
   const [named, setNamed] = useState(/** @type {string | undefined} */ (undefined));
+  const [way, setWay] = useState("auto");
   usePoll(
     async (signal) => {
       const listed = await getJson("lora-adapters/folders", signal).catch(() => undefined);
@@ -34,7 +40,7 @@ export function LoadForm({ adapters }) {
   /** @param {Event} event */
   const submit = async (event) => {
     event.preventDefault();
-    if (!await load(name, folder, replaced)) return;
+    if (!await load(name, folder, replaced, merges ? way : undefined)) return;
     setNamed(undefined);
     setChosen(undefined);
   };
@@ -65,6 +71,16 @@ export function LoadForm({ adapters }) {
       <datalist id="adapter-names">
         ${adapters.map((adapter) => html`<option value=${adapter.name}></option>`)}
       </datalist>
+      ${merges && html`
+        <label>
+          Answers
+          <select value=${way} onChange=${(/** @type {any} */ event) => setWay(event.target.value)}>
+            <option value="auto">in the faster way</option>
+            <option value="bound">bound to the base</option>
+            <option value="merged">merged</option>
+          </select>
+        </label>
+      `}
       <button class="primary">${replaced === undefined ? "Load" : `Replace ${name}`}</button>
       <p class="quiet">
         ${replaced === undefined

@@ -14,8 +14,13 @@ import { figuresOf, withFigures } from "./figures.js";
  * @property {string} name
  * @property {string} path
  * @property {number} scale in what requests for the base get
- * @property {number} rank
- * @property {number} adapter_generation
+ * @property {number | null} rank
+ * @property {number} adapter_generation 0 before its first merge
+ * @property {"bound" | "merged" | null} way null before its first merge
+ * @property {{ state: "running" | "failed" | "declined" | "done", error: string | null } | null} merge
+ * @property {number | null} gain_kept share of the gain that its merged model keeps
+ * @property {{ bound: number, merged: number } | null} ms_per_token
+ * @property {boolean} mixable
  * @property {string | null} previous_path
  *
  * @typedef {object} Props
@@ -24,8 +29,8 @@ import { figuresOf, withFigures } from "./figures.js";
  * @property {number} total_slots
  * @property {number} max_concurrent_requests
  * @property {{ n_ctx: number | null, n_predict: number }} default_generation_settings
- * @property {{ chat: boolean, adapters: boolean, adapter_loading: boolean, fine_tuning: boolean }}
- *   features
+ * @property {{ chat: boolean, adapters: boolean, adapter_loading: boolean, adapter_merging: boolean,
+ *   fine_tuning: boolean }} features
  * @property {string} build_info
  *
  * @typedef {object} ServerState
