@@ -6,6 +6,7 @@
  * where any test failed or a tier did not run. Skipped tests print `skipped: why` where they are
  * declared; with GRAFT_REQUIRE_TOOLS=1 and GRAFT_REQUIRE_PYTHON=1 none may be skipped.
  */
+import { setPriority } from "node:os";
 import { join, resolve, toFileUrl } from "@std/path";
 import { exampleVariables, makeExampleFolder } from "../tests/helpers/example_folder.ts";
 
@@ -19,6 +20,9 @@ interface Tier {
   /** Modules, folders and documents whose examples are run with the tests. */
   readonly examples?: readonly string[];
 }
+
+/** Of all processes that tests start. */
+const LOWEST_PRIORITY = 19;
 
 /** The tiers, cheapest first. */
 const TIERS: Readonly<Record<string, Tier>> = {
@@ -246,6 +250,8 @@ if (import.meta.main) {
     console.error(`Unknown tier "${unknown}": tiers are ${Object.keys(TIERS).join(", ")}`);
     Deno.exit(2);
   }
+  // Trainings and merges beside a server have it, too: other tests must not starve them.
+  setPriority(LOWEST_PRIORITY);
   const jobs = jobCount();
   const directory = await Deno.makeTempDir({ prefix: "graft-tests-" });
   const counted: Counts[] = [];

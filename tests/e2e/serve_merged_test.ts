@@ -1,6 +1,8 @@
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { saveRandomAdapter } from "../helpers/adapter_folder.ts";
-import { modelDir } from "../helpers/fixture_models.ts";
+import OpenAI, { toFile } from "openai";
+import { MINILM_DIR, modelDir } from "../helpers/fixture_models.ts";
+import { postJson } from "../helpers/http_server.ts";
 import { graft } from "../helpers/graft.ts";
 import { serving } from "../helpers/serving.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
@@ -58,4 +60,48 @@ Deno.test("graft serve refuses --lora-way merged without a folder, and --merged-
   const both = await graft("serve", LLAMA, "--merged-dir", "m", "--adapter-path", "a");
   assertEquals(both.code, 2);
   assertStringIncludes(both.stderr, "--lora-modules");
+});
+
+Deno.test("graft serve --merged-dir: a job on labelled rows makes a classifier that requests name, after a restart too", async () => {
+  await inTempDir(async (folder) => {
+    const flags = [
+      ...[MINILM_DIR, "-t", "1", "--jobs-dir", `${folder}/jobs`],
+      ...["--merged-dir", `${folder}/merged`],
+    ];
+    const rows = Array.from(
+      { length: 24 },
+      (_, i) => i % 2 === 0 ? `turn on lamp ${i},light` : `play song number ${i},music`,
+    );
+    const classOf = async (url: string, model: string) => {
+      const { status, json } = await postJson(`${url}/v1/classify`, {
+        model,
+        input: "play a song",
+      });
+      return status === 200 ? (json.data as { label: string }[])[0].label : undefined;
+    };
+    const first = await serving(...flags);
+    const client = new OpenAI({ baseURL: `${first.url}/v1`, apiKey: "none" });
+    const content = ["text,label", ...rows].join("\n");
+    const file = await client.files.create({
+      file: await toFile(new Blob([content]), "rows.csv"),
+      purpose: "fine-tune",
+    });
+    const { id } = await client.fineTuning.jobs.create({
+      model: "all-minilm-l6-v2-int8",
+      training_file: file.id,
+      hyperparameters: { n_epochs: 4, batch_size: 8, learning_rate_multiplier: 20 },
+    });
+    const model = await until("the job has succeeded", async () => {
+      const { status, fine_tuned_model, error } = await client.fineTuning.jobs.retrieve(id);
+      assertEquals(error, null);
+      return status === "succeeded" ? fine_tuned_model! : undefined;
+    }, 180_000);
+    assertEquals(await until("it answers", () => classOf(first.url, model), 180_000), "music");
+    first.child.kill("SIGTERM");
+    assertEquals((await first.child.status).code, 0, await first.stderr);
+    const second = await serving(...flags);
+    assertEquals(await until("it answers", () => classOf(second.url, model)), "music");
+    second.child.kill("SIGTERM");
+    assertEquals((await second.child.status).code, 0, await second.stderr);
+  });
 });
