@@ -70,13 +70,13 @@ export interface Exported {
  * import { fineTune } from "../finetune/mod.ts";
  * import { exportAdapters } from "./export.ts";
  *
- * await fineTune({ model: "./model-int4", data: "./data", iters: 4, adapterPath: "./card-lora" });
+ * await fineTune({ model: "./model-int4", data: "./data", iters: 4, adapterPath: "./lamp-lora" });
  * const { adapters } = await exportAdapters({
  *   model: "./model-int4",
- *   adapterPath: ["./card-lora"],
- *   savePath: "./card-exported",
+ *   adapterPath: ["./lamp-lora"],
+ *   savePath: "./lamp-exported",
  * });
- * console.log(adapters); // ["card-lora.onnx_adapter"]
+ * console.log(adapters); // ["lamp-lora.onnx_adapter"]
  * ```
  */
 export async function exportAdapters(
