@@ -10,11 +10,14 @@ export interface WayTimes {
 }
 
 /** Interleaved, so that other work slows both. */
-const ROUNDS = 9;
-/** Few, so that a run is over soon where requests are in work. */
-const TOKENS = 12;
+const MOST_ROUNDS = 15;
+/** Rounds beside no request, after which no more are needed, and from which on the others do not count. */
+const ENOUGH_ALONE = 5;
+const LEAST_ALONE = 3;
+/** Few, so that a run is over soon if requests are in work. */
+const TOKENS = 4;
 /** Time for requests in work after a run, in times of the run. */
-const REST = 2;
+const REST = 3;
 const PROMPT = "What should the operator of the machine look at first?";
 
 /**
@@ -28,7 +31,6 @@ export async function compareWays(
   signal: AbortSignal,
   isBusy: () => boolean,
 ): Promise<WayTimes> {
-  const times = { bound: [] as number[], merged: [] as number[] };
   const run = async (model: InferenceModel, adapter?: AdapterMatrices): Promise<number> => {
     const start = performance.now();
     const { ids } = await model.complete(PROMPT, { maxTokens: TOKENS, adapter, signal });
@@ -36,12 +38,19 @@ export async function compareWays(
     if (isBusy()) await new Promise((rested) => setTimeout(rested, REST * ms));
     return ms / Math.max(1, ids.length);
   };
-  for (let round = 0; round <= ROUNDS; round++) {
-    const [bound, own] = [await run(base, matrices), await run(merged)];
-    // The first round plans memory.
-    if (round === 0) continue;
-    times.bound.push(bound);
-    times.merged.push(own);
-  }
-  return { bound: median(times.bound), merged: median(times.merged) };
+  const round = async () => {
+    const before = isBusy();
+    const times = { bound: await run(base, matrices), merged: await run(merged) };
+    return { ...times, isAlone: !before && !isBusy() };
+  };
+  // The first one plans memory.
+  await round();
+  const rounds: Awaited<ReturnType<typeof round>>[] = [];
+  const alone = () => rounds.filter(({ isAlone }) => isAlone);
+  while (rounds.length < MOST_ROUNDS && alone().length < ENOUGH_ALONE) rounds.push(await round());
+  const counted = alone().length >= LEAST_ALONE ? alone() : rounds;
+  return {
+    bound: median(counted.map(({ bound }) => bound)),
+    merged: median(counted.map(({ merged }) => merged)),
+  };
 }
