@@ -200,6 +200,14 @@ export type { RowCut } from "./src/data/row_cuts.ts";
 // Merging, and the certificate of what a merge keeps
 export { merge, type MergeConfig, type MergeEvent, type MergeInput } from "./src/tasks/merge.ts";
 export {
+  composeAdapters,
+  type ComposeConfig,
+  type Composed,
+  type ComposeInput,
+} from "./src/tasks/compose.ts";
+export type { CombinationType, MajoritySignMethod } from "./src/lora/compose/combination.ts";
+export type { RankShare } from "./src/lora/compose/rank_shares.ts";
+export {
   exportAdapters,
   type ExportConfig,
   type Exported,

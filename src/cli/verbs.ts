@@ -6,6 +6,7 @@ export const VERBS: Verbs = {
   quickstart: () => import("./train/quickstart.ts"),
   train: () => import("./train/train.ts"),
   merge: () => import("./merge/merge.ts"),
+  compose: () => import("./merge/compose.ts"),
   export: () => import("./merge/export.ts"),
   run: () => import("./run/run.ts"),
   serve: () => import("./serve/serve.ts"),
