@@ -208,6 +208,24 @@ export {
 export type { CombinationType, MajoritySignMethod } from "./src/lora/compose/combination.ts";
 export type { RankShare } from "./src/lora/compose/rank_shares.ts";
 export {
+  analyze,
+  type AnalyzeConfig,
+  type AnalyzeEvent,
+  type AnalyzeInput,
+} from "./src/tasks/analyze.ts";
+export type {
+  AnalysedAdapter,
+  Analysis,
+  Directions,
+  LayerDrift,
+  MatrixAnalysis,
+  PairAnalysis,
+  Spectrum,
+  StepDrift,
+  UpdateAnalysis,
+} from "./src/analysis/analysis.ts";
+export type { UpdateComparison } from "./src/analysis/compare_updates.ts";
+export {
   exportAdapters,
   type ExportConfig,
   type Exported,

@@ -11,6 +11,7 @@ export const VERBS: Verbs = {
   run: () => import("./run/run.ts"),
   serve: () => import("./serve/serve.ts"),
   eval: () => import("./run/eval.ts"),
+  analyze: () => import("./analyze/analyze.ts"),
   inspect: () => import("./models/inspect.ts"),
   quantize: () => import("./models/quantize.ts"),
   pull: () => import("./models/pull.ts"),

@@ -1,9 +1,9 @@
 /**
  * Singular value decompositions M = U·diag(σ)·Vᵀ.
  *
- * Three algorithms for three sizes: {@linkcode svd} rotates the columns of a small matrix and is accurate
- * to the last digits even in small singular values; {@linkcode svdOfProduct} does so for B·A without the
- * product itself; {@linkcode leadingSvd} takes the eigenvalues of the Gram matrix of a large one, which
+ * Algorithms for three sizes: {@linkcode svd} rotates the columns of a small matrix and is accurate to the
+ * last digits even in small singular values; {@linkcode tallSvd} and {@linkcode svdOfProduct} bring tall
+ * matrices, and B·A without the product itself, to that size; {@linkcode leadingSvd} takes the eigenvalues of the Gram matrix of a large one, which
  * is fast, and blind to singular values below about 1e-8 of the largest.
  */
 import { gramOf } from "./gram.ts";
@@ -119,6 +119,13 @@ export function svdOfProduct(b: Matrix, a: Matrix): Svd {
   const right = qr(transposed(a));
   const { u, s, v } = svd(product(left.r, transposed(right.r)));
   return { u: product(left.q, u), s, v: product(right.q, v) };
+}
+
+/** Decomposes a matrix of many rows and few columns by its QR factors and the SVD of the small R. */
+export function tallSvd(m: Matrix): Svd {
+  const { q, r } = qr(m);
+  const { u, s, v } = svd(r);
+  return { u: product(q, u), s, v };
 }
 
 /** The singular values of a large matrix and the vectors of the `count` largest, from its Gram matrix. */
