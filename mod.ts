@@ -213,6 +213,7 @@ export {
   type AnalyzeEvent,
   type AnalyzeInput,
 } from "./src/tasks/analyze.ts";
+export { saveAnalysis } from "./src/tasks/save_analysis.ts";
 export type {
   AnalysedAdapter,
   Analysis,

@@ -73,7 +73,7 @@ testWithPython(
         [numpy.cosine, numpy.conflicts, numpy.sum],
         "comparison",
       );
-      near([...leadingSvd(w, 5).s], numpy.w.map((value: number) => value), "leadingSvd()");
-      assert(numpy.w[0] > numpy.w[1]);
+      const singles = { ...w, values: w.values.map(Math.fround) };
+      near([...leadingSvd(singles, 5).s], numpy.w, "leadingSvd()");
     }),
 );

@@ -69,6 +69,70 @@ Deno.test("graft analyze --json has all figures of two adapters, and the same on
     assertMatch(table, /sign conflicts +φ inputs +φ outputs +‖ΔW₁\+ΔW₂‖/);
   }));
 
+Deno.test("graft analyze --report writes one page and the figures, and replaces older ones", () =>
+  inTempDir(async (folder) => {
+    saveRandomAdapter(`${folder}/lamp`, NAME, { seed: 1 });
+    saveRandomAdapter(`${folder}/mill`, NAME, { seed: 2, rank: 2 });
+    const report = `${folder}/made/report`;
+    const args = [
+      ...["analyze", "--model", model, "--adapter-path", `${folder}/lamp,${folder}/mill`],
+      ...["--report", report],
+    ];
+    for (let i = 0; i < 2; i++) {
+      const { code, stderr } = await graftHere(args);
+      assertEquals([code, stderr], [EXIT.ok, `Saved the report in ${report}/report.html\n`]);
+    }
+    assertEquals([...Deno.readDirSync(report)].map(({ name }) => name).sort(), [
+      "report.html",
+      "report.json",
+    ]);
+    const page = Deno.readTextFileSync(`${report}/report.html`);
+    assertMatch(page, /^<!doctype html>/);
+    assertStringIncludes(page, "Mean similarity of the inputs");
+    const { stdout } = await graftHere([...args.slice(0, 5), "--json"]);
+    assertEquals(Deno.readTextFileSync(`${report}/report.json`), stdout);
+    // What it was to be written into is a file.
+    const { code, stderr } = await graftHere([...args.slice(0, -1), `${report}/report.json`]);
+    assertEquals(code, EXIT.io);
+    assertStringIncludes(stderr, `${report}/report.json`);
+  }));
+
+Deno.test("graft analyze shows drift over the checkpoints that a training left", () =>
+  inTempDir(async (folder) => {
+    Deno.writeTextFileSync(
+      `${folder}/data.jsonl`,
+      Array.from({ length: 8 }, (_, i) => JSON.stringify({ text: `lamp ${i} is on` })).join("\n"),
+    );
+    const adapterPath = `${folder}/lamp`;
+    const trained = await graftHere([
+      ...[
+        "train",
+        "--model",
+        model,
+        "--data",
+        `${folder}/data.jsonl`,
+        "--adapter-path",
+        adapterPath,
+      ],
+      ...["--iters", "4", "--save-every", "2", "--batch-size", "2", "--learning-rate", "1e-2"],
+    ]);
+    assertEquals(trained.code, EXIT.ok, trained.stderr);
+    const { adapters: [{ steps }], matrices } = await analyze({
+      model,
+      adapterPath: [adapterPath],
+    });
+    assertEquals(steps.map(({ step }) => step), [2, 4]);
+    assert(steps[0].drift > 0 && steps[1].drift > steps[0].drift);
+    // The last checkpoint is what was saved.
+    const whole = Math.hypot(...matrices.map(({ norm }) => norm));
+    const changed = Math.hypot(...matrices.map(({ updates: [update] }) => update!.norm));
+    assert(Math.abs(steps[1].drift - changed / whole) < 1e-9);
+    // A checkpoint that is not whole is left out.
+    Deno.removeSync(`${adapterPath}/checkpoints/step-000002/manifest.json`);
+    const again = await analyze({ model, adapterPath: [adapterPath], spectra: false });
+    assertEquals(again.adapters[0].steps.map(({ step }) => step), [4]);
+  }));
+
 Deno.test("analyze() reports each matrix, can be stopped, and notes what it leaves out", () =>
   inTempDir(async (folder) => {
     saveRandomAdapter(`${folder}/lamp`, NAME, { seed: 1 });

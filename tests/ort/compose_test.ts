@@ -20,7 +20,11 @@ async function answer(adapterPath: string): Promise<readonly number[]> {
 Deno.test("graft compose adds and subtracts: facts + style − style answers as facts", () =>
   inTempDir(async (folder) => {
     saveRandomAdapter(`${folder}/facts`, NAME, { seed: 1 });
-    saveRandomAdapter(`${folder}/style`, NAME, { seed: 2, rank: 2, targetModules: ["q_proj", "up_proj"] });
+    saveRandomAdapter(`${folder}/style`, NAME, {
+      seed: 2,
+      rank: 2,
+      targetModules: ["q_proj", "up_proj"],
+    });
     const at = (name: string) => `${folder}/${name}`;
     for (const type of ["cat", "svd"]) {
       const paths = [at("facts"), at("style"), at("style")].join();

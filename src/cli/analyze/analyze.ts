@@ -2,6 +2,7 @@
 import { analysisJson } from "../../analysis/analysis_json.ts";
 import { EXIT } from "../../errors.ts";
 import { analyze, ANALYZE_PARAMETERS as P } from "../../tasks/analyze.ts";
+import { saveAnalysis } from "../../tasks/save_analysis.ts";
 import { command } from "../command.ts";
 import { boolean, integer, list, text } from "../flags.ts";
 import { BASE_TEXT } from "../models/model_text.ts";
@@ -32,6 +33,9 @@ export default command({
       P.spectra,
     ),
     seed: integer("Seed of the random directions", P.seed),
+    report: text("Folder to write report.html with heat maps and spectra to, and report.json", {
+      placeholder: "DIR",
+    }),
     json: boolean("Print all figures as JSON", { default: false, inFile: false }),
   },
   examples: [
@@ -45,7 +49,7 @@ export default command({
     },
   ],
   async run({ flags, terminal }) {
-    const { json, ...input } = flags;
+    const { json, report, ...input } = flags;
     const show = longWork(terminal);
     using stop = new StopSignal(() => terminal.note("Stopping; again to stop at once"));
     const analysis = await analyze(input, {
@@ -56,8 +60,10 @@ export default command({
         show(`Analysing: ${done} of ${total}, ${path}`, done / total);
       },
     });
+    const page = report === undefined ? undefined : saveAnalysis(report, analysis);
     if (json) terminal.print(analysisJson(analysis).trimEnd());
     else for (const line of formatAnalysis(analysis)) terminal.print(line);
+    if (page !== undefined) terminal.note(`Saved the report in ${page}`);
     return EXIT.ok;
   },
 });
