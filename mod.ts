@@ -205,7 +205,11 @@ export {
   type Composed,
   type ComposeInput,
 } from "./src/tasks/compose.ts";
-export type { CombinationType, MajoritySignMethod } from "./src/lora/compose/combination.ts";
+export {
+  COMBINATION_TYPES,
+  type CombinationType,
+  type MajoritySignMethod,
+} from "./src/lora/compose/combination.ts";
 export type { RankShare } from "./src/lora/compose/rank_shares.ts";
 export {
   analyze,

@@ -79,6 +79,7 @@ export interface LayerDrift {
 
 /** Drift of an adapter at a checkpoint of its training. */
 export interface StepDrift {
+  /** Updates by the optimiser. */
   readonly step: number;
   /** ‖ΔW‖/‖W‖ over all analysed matrices. */
   readonly drift: number;
@@ -98,7 +99,10 @@ export interface AnalysedAdapter {
 export interface Analysis {
   /** Path of the model. */
   readonly model: string;
+  /** One or two. */
   readonly adapters: readonly AnalysedAdapter[];
+  /** Those that an adapter changes, in the graph's order. */
   readonly matrices: readonly MatrixAnalysis[];
+  /** Those with analysed matrices. */
   readonly layers: readonly LayerDrift[];
 }

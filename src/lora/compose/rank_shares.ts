@@ -2,6 +2,7 @@
 
 /** Share of an adapter's whole update that its best approximation of a rank keeps. */
 export interface RankShare {
+  /** Singular values that are kept in each module. */
   readonly rank: number;
   /** ‖ΔW of this rank‖/‖ΔW‖ over all modules together. */
   readonly share: number;
