@@ -167,7 +167,8 @@ function cardOf(adapters: readonly WeightedAdapter[], baseDigest: string): Adapt
   return {
     baseDigest,
     tokenizerDigest: agreed("tokenizerDigest"),
-    task: cards[0]?.task ?? "causal",
+    task: cards[0]?.task ??
+      (adapters[0].adapter.config.taskType === "SEQ_CLS" ? "classification" : "causal"),
     labels: cards.find(({ labels }) => labels !== undefined)?.labels,
     pooling: adapters.find(({ adapter }) => adapter.head !== undefined)?.adapter.card?.pooling,
     dataDigest,

@@ -91,6 +91,8 @@ Deno.test("composeAdapters() refuses what cannot be combined, and says why", () 
     assertThrows(compose("a", { combinationType: "sum" }), ParameterError, "combinationType");
     assertThrows(compose("a,b", { adapterWeights: [1] }), ParameterError, "as many as");
     assertThrows(compose("a", { adapterWeights: [NaN] }), ParameterError, "must be numbers");
+    const huge = { combinationType: "cat", adapterWeights: [1e200] };
+    assertThrows(compose("a", huge), BadInputError, "beyond float32");
     assertThrows(compose("a", { savePath: at("a"), force: true }), UsageError, "holds the adapter");
     assertThrows(compose("a", { savePath: at("b") }), UsageError, "exists");
     // One head may come along; a folder is replaced only where that is asked for.

@@ -1,5 +1,6 @@
 /** A new adapter from several, or a smaller one from one. */
 import { BadInputError } from "../../errors.ts";
+import { firstNonFinite } from "../../graph/finite.ts";
 import { float32, toNumbers } from "../../graph/tensor.ts";
 import { type Matrix, matrixOf } from "../../linalg/matrix.ts";
 import { Random } from "../../random.ts";
@@ -55,7 +56,7 @@ export function combineAdapters(
   const head = adapters.find(({ adapter }) => adapter.head !== undefined)?.adapter.head;
   return {
     adapter: {
-      lora: new Map([...combined].map(([path, update]) => [path, ofRank(update, rank)])),
+      lora: new Map([...combined].map(([path, update]) => [path, ofRank(path, update, rank)])),
       saved: new Map(adapters.flatMap(({ adapter }) => [...adapter.saved])),
       ...(head === undefined ? {} : { head }),
       config: {
@@ -109,15 +110,23 @@ function asMatrix(tensor: LoraWeights["a"]): Matrix {
   return matrixOf(tensor.dims[0], tensor.dims[1], toNumbers(tensor));
 }
 
-/** Both matrices as float32, with zeros up to a rank. */
-function ofRank({ a, b }: CombinedUpdate, rank: number): LoraWeights {
+/**
+ * Both matrices as float32, with zeros up to a rank.
+ *
+ * @throws {BadInputError} if they are beyond float32's range
+ */
+function ofRank(path: string, { a, b }: CombinedUpdate, rank: number): LoraWeights {
   const wideA = new Float32Array(rank * a.cols);
   wideA.set(a.values);
   const wideB = new Float32Array(b.rows * rank);
   for (let n = 0; n < b.rows; n++) {
     wideB.set(b.values.subarray(n * b.cols, (n + 1) * b.cols), n * rank);
   }
-  return { a: float32([rank, a.cols], wideA), b: float32([b.rows, rank], wideB) };
+  const combined = { a: float32([rank, a.cols], wideA), b: float32([b.rows, rank], wideB) };
+  if (firstNonFinite(combined.a) < 0 && firstNonFinite(combined.b) < 0) return combined;
+  throw new BadInputError(
+    `Cannot combine module "${path}": the result is beyond float32; use smaller weights`,
+  );
 }
 
 /**
