@@ -124,7 +124,7 @@ export async function analyze(
     const spectra = config.spectra && Math.min(rows, cols) <= MOST_SIDE;
     const figures = analyzeMatrix(
       { rows, cols, values },
-      updates.map((of) => of.get(path)),
+      updates.map((of) => of.get(path)?.()),
       { spectra, random },
     );
     matrices.push({ path, layer, ...figures });
@@ -156,12 +156,15 @@ function checkAdapter(adapter: Adapter, label: string, onEvent: (event: AnalyzeE
   onEvent({ kind: "adapter note", text });
 }
 
+/** Makes an adapter's update of a module: doubles of all modules would take twice the adapter's memory. */
+type MakeUpdate = () => LowRankUpdate;
+
 /** @throws {BadInputError} for matrices that are not of their module's size */
 function updatesOf(
   { lora }: Adapter,
   sites: readonly LoraSite[],
   label: string,
-): ReadonlyMap<string, LowRankUpdate> {
+): ReadonlyMap<string, MakeUpdate> {
   return new Map(sites.map(({ module: { path, inFeatures, outFeatures }, scale }) => {
     const { a, b } = lora.get(path)!;
     if (a.dims[1] !== inFeatures || b.dims[0] !== outFeatures) {
@@ -170,14 +173,14 @@ function updatesOf(
           `base's [${outFeatures}, ${inFeatures}]`,
       );
     }
-    return [path, { a: matrixOfTensor(a), b: matrixOfTensor(b), scale }];
+    return [path, () => ({ a: matrixOfTensor(a), b: matrixOfTensor(b), scale })];
   }));
 }
 
 /** @throws {ParameterError} if nothing is left to analyse */
 function chosenModules(
   modules: readonly LinearModule[],
-  updates: readonly ReadonlyMap<string, LowRankUpdate>[],
+  updates: readonly ReadonlyMap<string, MakeUpdate>[],
   { layers, targetModules }: AnalyzeConfig,
 ): readonly LinearModule[] {
   const adapted = modules.filter(({ path }) => updates.some((of) => of.has(path)));

@@ -10,8 +10,8 @@ import type { LoraWeights } from "../lora_weights.ts";
 import type { WeightedAdapter } from "../merge/adapters.ts";
 import { PatternValues } from "../pattern.ts";
 import { checkCombinable } from "./check_adapters.ts";
-import { checkCombination, type Combination, isSvd } from "./combination.ts";
-import { type CombinedUpdate, combineModule, type WeightedUpdate } from "./combine_module.ts";
+import { checkCombination, type Combination } from "./combination.ts";
+import { type CombinedUpdate, combineModule } from "./combine_module.ts";
 
 /** A combined adapter. */
 export interface CombinedAdapter {
@@ -39,10 +39,19 @@ export function combineAdapters(
   const most = combination.rank ??
     Math.max(...adapters.flatMap(({ adapter }) => ranksOf(adapter)), 1);
   const random = Random.fromSeed(combination.seed);
-  const combined = new Map<string, CombinedUpdate>();
+  const combined = new Map<string, LoraWeights>();
+  const spectra = new Map<string, Float64Array>();
   for (const [path, parts] of updates) {
     try {
-      combined.set(path, combineModule(parts, combination, most, { ...combination, random }));
+      // Doubles of one module at a time.
+      const exact = parts.map(({ weights: { a, b }, ...rest }) => ({
+        a: asMatrix(a),
+        b: asMatrix(b),
+        ...rest,
+      }));
+      const update = combineModule(exact, combination, most, { ...combination, random });
+      combined.set(path, asFloat32(path, update));
+      if (update.singularValues !== undefined) spectra.set(path, update.singularValues);
     } catch (error) {
       if (!(error instanceof RangeError)) throw error;
       throw new BadInputError(
@@ -51,12 +60,12 @@ export function combineAdapters(
       );
     }
   }
-  const rank = Math.max(1, ...[...combined.values()].map(({ a }) => a.rows));
+  const rank = Math.max(1, ...[...combined.values()].map(({ a }) => a.dims[0]));
   const [{ adapter: first }] = adapters;
   const head = adapters.find(({ adapter }) => adapter.head !== undefined)?.adapter.head;
   return {
     adapter: {
-      lora: new Map([...combined].map(([path, update]) => [path, ofRank(path, update, rank)])),
+      lora: new Map([...combined].map(([path, weights]) => [path, padded(weights, rank)])),
       saved: new Map(adapters.flatMap(({ adapter }) => [...adapter.saved])),
       ...(head === undefined ? {} : { head }),
       config: {
@@ -73,60 +82,76 @@ export function combineAdapters(
         ],
       },
     },
-    spectra: new Map(
-      [...combined].flatMap(([path, { singularValues }]) =>
-        isSvd(combination.type) && singularValues !== undefined ? [[path, singularValues]] : []
-      ),
-    ),
+    spectra,
   };
 }
 
 const ranksOf = ({ lora }: Adapter) => [...lora.values()].map(({ a }) => a.dims[0]);
 
+/** One adapter's matrices of a module, with its scale and its weight in the combination. */
+interface ModulePart {
+  readonly weights: LoraWeights;
+  readonly scale: number;
+  readonly weight: number;
+}
+
 /** @throws {BadInputError} if a module has other sizes in another adapter */
 function updatesByModule(
   adapters: readonly WeightedAdapter[],
-): ReadonlyMap<string, readonly WeightedUpdate[]> {
-  const updates = new Map<string, WeightedUpdate[]>();
+): ReadonlyMap<string, readonly ModulePart[]> {
+  const updates = new Map<string, ModulePart[]>();
   for (const { adapter: { lora, config }, weight, label } of adapters) {
     const alphas = new PatternValues(config.alphaPattern);
     for (const [path, weights] of lora) {
-      const [a, b] = [asMatrix(weights.a), asMatrix(weights.b)];
-      const scale = loraScale(alphas.of(path) ?? config.alpha, a.rows, config.useRslora);
+      const scale = loraScale(
+        alphas.of(path) ?? config.alpha,
+        weights.a.dims[0],
+        config.useRslora,
+      );
       const others = updates.get(path) ?? [];
-      if (others.length > 0 && (others[0].a.cols !== a.cols || others[0].b.rows !== b.rows)) {
+      const [own, first] = [sizeOf(weights), sizeOf(others[0]?.weights ?? weights)];
+      if (own !== first) {
         throw new BadInputError(
-          `${label}: module "${path}" is [${b.rows}, ${a.cols}], in another adapter ` +
-            `[${others[0].b.rows}, ${others[0].a.cols}]: they belong to different bases`,
+          `${label}: module "${path}" is [${own}], in another adapter [${first}]: they belong to ` +
+            "different bases",
         );
       }
-      updates.set(path, [...others, { a, b, scale, weight }]);
+      updates.set(path, [...others, { weights, scale, weight }]);
     }
   }
   return updates;
 }
 
+/** Outputs and inputs of a module. */
+const sizeOf = ({ a, b }: LoraWeights) => `${b.dims[0]}, ${a.dims[1]}`;
+
 function asMatrix(tensor: LoraWeights["a"]): Matrix {
   return matrixOf(tensor.dims[0], tensor.dims[1], toNumbers(tensor));
 }
 
-/**
- * Both matrices as float32, with zeros up to a rank.
- *
- * @throws {BadInputError} if they are beyond float32's range
- */
-function ofRank(path: string, { a, b }: CombinedUpdate, rank: number): LoraWeights {
-  const wideA = new Float32Array(rank * a.cols);
-  wideA.set(a.values);
-  const wideB = new Float32Array(b.rows * rank);
-  for (let n = 0; n < b.rows; n++) {
-    wideB.set(b.values.subarray(n * b.cols, (n + 1) * b.cols), n * rank);
-  }
-  const combined = { a: float32([rank, a.cols], wideA), b: float32([b.rows, rank], wideB) };
+/** @throws {BadInputError} if the matrices are beyond float32's range */
+function asFloat32(path: string, { a, b }: CombinedUpdate): LoraWeights {
+  const combined = {
+    a: float32([a.rows, a.cols], a.values),
+    b: float32([b.rows, b.cols], b.values),
+  };
   if (firstNonFinite(combined.a) < 0 && firstNonFinite(combined.b) < 0) return combined;
   throw new BadInputError(
     `Cannot combine module "${path}": the result is beyond float32; use smaller weights`,
   );
+}
+
+/** Both matrices with zeros up to a rank. */
+function padded({ a, b }: LoraWeights, rank: number): LoraWeights {
+  const [own, cols] = a.dims;
+  if (own === rank) return { a, b };
+  const [rows] = b.dims;
+  const [valuesA, valuesB] = [Float32Array.from(toNumbers(a)), Float32Array.from(toNumbers(b))];
+  const wideA = new Float32Array(rank * cols);
+  wideA.set(valuesA);
+  const wideB = new Float32Array(rows * rank);
+  for (let n = 0; n < rows; n++) wideB.set(valuesB.subarray(n * own, (n + 1) * own), n * rank);
+  return { a: float32([rank, cols], wideA), b: float32([rows, rank], wideB) };
 }
 
 /**
