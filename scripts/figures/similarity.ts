@@ -1,7 +1,7 @@
 /**
  * Writes docs/analyze.svg, the mean similarity of two adapters' subspaces as heat maps:
  *
- * `deno run -A scripts/figures/similarity.ts MODEL ADAPTER ADAPTER`
+ * `deno run -A scripts/figures/similarity.ts MODEL ADAPTER ADAPTER`, then `deno fmt docs/analyze.svg`
  */
 import { heatMap, heatScale } from "../../src/analysis/report/heat_map.ts";
 import { meanSimilarity } from "../../src/analysis/report/mean_similarity.ts";
