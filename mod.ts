@@ -200,6 +200,37 @@ export type { RowCut } from "./src/data/row_cuts.ts";
 // Merging, and the certificate of what a merge keeps
 export { merge, type MergeConfig, type MergeEvent, type MergeInput } from "./src/tasks/merge.ts";
 export {
+  composeAdapters,
+  type ComposeConfig,
+  type Composed,
+  type ComposeInput,
+} from "./src/tasks/compose.ts";
+export {
+  COMBINATION_TYPES,
+  type CombinationType,
+  type MajoritySignMethod,
+} from "./src/lora/compose/combination.ts";
+export type { RankShare } from "./src/lora/compose/rank_shares.ts";
+export {
+  analyze,
+  type AnalyzeConfig,
+  type AnalyzeEvent,
+  type AnalyzeInput,
+} from "./src/tasks/analyze.ts";
+export { saveAnalysis } from "./src/tasks/save_analysis.ts";
+export type {
+  AnalysedAdapter,
+  Analysis,
+  Directions,
+  LayerDrift,
+  MatrixAnalysis,
+  PairAnalysis,
+  Spectrum,
+  StepDrift,
+  UpdateAnalysis,
+} from "./src/analysis/analysis.ts";
+export type { UpdateComparison } from "./src/analysis/compare_updates.ts";
+export {
   exportAdapters,
   type ExportConfig,
   type Exported,

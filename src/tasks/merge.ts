@@ -1,12 +1,11 @@
 /** Merges adapters into a model on disk and measures the result, given paths and settings. */
 import { type Given, wholeConfig } from "../config/given.ts";
 import type { ParametersOf } from "../config/parameter.ts";
-import { ParameterError } from "../errors.ts";
 import { checkBase } from "../lora/apply.ts";
 import type { Decision } from "../lora/merge/certificate_report.ts";
-import type { MergeMethod, WeightedAdapter } from "../lora/merge/mod.ts";
+import type { MergeMethod } from "../lora/merge/mod.ts";
 import type { AdapterNote } from "../model/adapter_note.ts";
-import { adapterFolder, loadAdapter } from "../model/adapter_dir.ts";
+import { adapterFolder } from "../model/adapter_dir.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
 import { mergeAdapters } from "../model/merge_adapters.ts";
@@ -20,6 +19,7 @@ import { openMapped } from "../system/mapped_file.ts";
 import { MEASURING_PARAMETERS, type MeasuringConfig, openMeasuring } from "./measuring.ts";
 import type { MergeDataEvent } from "./merge_data.ts";
 import type { Watch } from "./watch.ts";
+import { loadWeighted } from "./weighted_adapters.ts";
 
 /** What is merged, into which base, how, and how the result is measured. */
 export interface MergeConfig extends MeasuringConfig, RuntimeOptions {
@@ -120,7 +120,7 @@ export async function merge(
   if (data !== undefined) checkSpares(savePath, data, `the data ${data}`);
   checkTarget(savePath, force);
   using base = loadOnnx(path, openMapped);
-  const adapters = loadAdapters(config.adapterPath, adapterWeights, onEvent);
+  const adapters = loadWeighted(config.adapterPath, adapterWeights, onEvent);
   for (const { adapter, label } of adapters) checkBase(adapter, base.model, label);
   const made = adapters.find(({ adapter }) => adapter.card !== undefined);
   if (data === undefined && adapters.length > 1 && made !== undefined) {
@@ -151,37 +151,3 @@ export async function merge(
 
 const methodOf = (method: MergeConfig["method"]): MergeMethod | undefined =>
   method === "auto" ? undefined : method;
-
-function loadAdapters(
-  paths: readonly string[],
-  weights: readonly number[] | undefined,
-  onEvent: (event: MergeEvent) => void,
-): readonly WeightedAdapter[] {
-  if (paths.length === 0) {
-    throw new ParameterError(
-      "adapterPath",
-      (name) => `There must be an adapter to merge: ${name("adapterPath")}`,
-    );
-  }
-  if (weights !== undefined && weights.length !== paths.length) {
-    throw new ParameterError(
-      "adapterWeights",
-      (name) =>
-        `${name("adapterWeights")} must be as many as ${
-          name("adapterPath")
-        } (${paths.length}): current value is ${weights}`,
-    );
-  }
-  return paths.map((label, i) => {
-    const weight = weights?.[i] ?? 1;
-    if (!Number.isFinite(weight)) {
-      throw new ParameterError(
-        "adapterWeights",
-        (name) => `${name("adapterWeights")} must be numbers: current value is ${weight}`,
-      );
-    }
-    const { adapter, notes } = loadAdapter(label);
-    for (const text of notes) onEvent({ kind: "adapter note", text });
-    return { label, adapter, weight };
-  });
-}

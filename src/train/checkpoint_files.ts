@@ -1,6 +1,7 @@
 /** Checkpoints in a folder: numbered, the newest few kept, each whole or ignored. */
 import { join } from "@std/path";
 import { BadInputError, StorageError, UsageError, worded } from "../errors.ts";
+import type { Tensor } from "../graph/tensor.ts";
 import {
   makeDirectory,
   removeDirectory,
@@ -41,6 +42,15 @@ export interface NamedCheckpoint {
 /** The checkpoints in a folder, whole or not, newest first; changes nothing there. */
 export function listCheckpoints(path: string): readonly NamedCheckpoint[] {
   return namesIn(path).map((name) => ({ path: join(path, name), step: stepOf(name) }));
+}
+
+/**
+ * The parameters of a checkpoint.
+ *
+ * @throws {BadInputError} if it is not whole
+ */
+export function readParameters(path: string): ReadonlyMap<string, Tensor> {
+  return decodeCheckpoint(readFiles(path)).checkpoint.parameters;
 }
 
 const stepOf = (name: string) => Number(STEP_NAME.exec(name)![1]);

@@ -10,6 +10,11 @@ import { normal } from "./directional.ts";
 export interface RandomAdapter {
   readonly rank?: number;
   readonly targetModules?: readonly string[];
+  /** Default: three times the rank. */
+  readonly alpha?: number;
+  readonly rankPattern?: Readonly<Record<string, number>>;
+  readonly alphaPattern?: Readonly<Record<string, number>>;
+  readonly useRslora?: boolean;
   /** Distinguishes adapters. */
   readonly seed: number;
   /** Digest of another base. */
@@ -20,26 +25,28 @@ export interface RandomAdapter {
 export function saveRandomAdapter(
   folder: string,
   name: string,
-  { rank = 4, targetModules = ["q_proj", "v_proj"], seed, baseDigest }: RandomAdapter,
+  { rank = 4, targetModules = ["q_proj", "v_proj"], seed, baseDigest, ...given }: RandomAdapter,
 ): void {
   const model = readModel(modelDir(name));
-  const config = { ...DEFAULT_LORA, rank, alpha: 3 * rank, targetModules };
+  const { alpha = 3 * rank, rankPattern = {}, alphaPattern = {}, useRslora = false } = given;
+  const config = {
+    ...DEFAULT_LORA,
+    rank,
+    alpha,
+    targetModules,
+    rankPattern,
+    alphaPattern,
+    useRslora,
+  };
   const sites = resolveTargets(findModules(model), config);
   saveAdapter(folder, {
     config: {
+      ...config,
       adapterType: "lora",
-      rank,
-      alpha: config.alpha,
-      dropout: 0,
-      rankPattern: {},
-      alphaPattern: {},
-      useRslora: false,
-      targetModules,
-      modulesToSave: [],
       taskType: "CAUSAL_LM",
       gaussian: false,
     },
-    lora: new Map(sites.map(({ module: { path, inFeatures, outFeatures } }, i) => [path, {
+    lora: new Map(sites.map(({ module: { path, inFeatures, outFeatures }, rank }, i) => [path, {
       a: normal([rank, inFeatures], 1000 * seed + 2 * i, 0.2),
       b: normal([outFeatures, rank], 1000 * seed + 2 * i + 1, 0.2),
     }])),

@@ -5,6 +5,7 @@ import { keepHeapSmall } from "../../system/memory.ts";
 import { merge, MERGE_PARAMETERS as P, type MergeConfig } from "../../tasks/merge.ts";
 import { command } from "../command.ts";
 import { boolean, list, text } from "../flags.ts";
+import { parseWeights } from "./adapter_weights.ts";
 import { MEASURING_FLAGS } from "./merge_flags.ts";
 import { mergeNotes } from "./merge_notes.ts";
 import { BASE_TEXT } from "../models/model_text.ts";
@@ -67,7 +68,7 @@ export default command({
     const input = {
       ...rest,
       method: methodOf(method, dequantize),
-      adapterWeights: adapterWeights?.map(toWeight),
+      adapterWeights: parseWeights(adapterWeights),
     };
     const decision = await untilStopped(
       flags.savePath,
@@ -86,10 +87,4 @@ function methodOf(method: Method, dequantize: boolean): MergeConfig["method"] {
   if (!dequantize) return method;
   if (method === "auto") return "float";
   throw new UsageError(`Give --dequantize or --method, not both: current method is ${method}`);
-}
-
-function toWeight(text: string): number {
-  const weight = text.trim() === "" ? NaN : Number(text);
-  if (Number.isFinite(weight)) return weight;
-  throw new UsageError(`--adapter-weights must be numbers: current value is "${text}"`);
 }

@@ -1,0 +1,93 @@
+/** The adapters, their drift and what they amplify. */
+import type { Analysis } from "../analysis.ts";
+import { driftOf } from "../layer_drift.ts";
+import { captioned, figure, folded, percent, table } from "./html.ts";
+import { legend, type Line, lineChart } from "./line_chart.ts";
+
+/** The adapters and their drift as a whole. */
+export function adaptersSection({ adapters, matrices }: Analysis): string {
+  return table(
+    "Adapters",
+    ["adapter", "rank", "matrices", "‖ΔW‖/‖W‖"],
+    adapters.map(({ path, rank }, i) => [
+      path,
+      String(rank),
+      String(matrices.filter(({ updates }) => updates[i] !== null).length),
+      percent(driftOf(matrices, i)),
+    ]),
+  );
+}
+
+/** Drift by layer and over the training's steps. */
+export function driftSection({ adapters, layers, matrices }: Analysis): string {
+  const lines = adapters.map(({ path }, i): Line => ({
+    name: path,
+    style: `a${i}`,
+    points: layers.flatMap(({ layer, drift }) =>
+      layer === null ? [] : [[layer, drift[i]] as const]
+    ),
+  }));
+  const steps = adapters.flatMap(({ path, steps }, i): Line[] =>
+    steps.length === 0
+      ? []
+      : [{ name: path, style: `a${i}`, points: steps.map(({ step, drift }) => [step, drift]) }]
+  );
+  const charts = [
+    ...lines.some(({ points }) => points.length > 0)
+      ? [captioned(
+        lineChart(lines, { title: "Drift by layer", xLabel: "layer", format: percent, width: 420 }),
+        "‖ΔW‖/‖W‖ of the analysed matrices of each layer",
+      )]
+      : [],
+    ...steps.length > 0
+      ? [captioned(
+        lineChart(steps, {
+          title: "Drift over steps",
+          xLabel: "step",
+          format: percent,
+          width: 420,
+        }),
+        "‖ΔW‖/‖W‖ of all analysed matrices at the checkpoints that the training left",
+      )]
+      : [],
+  ];
+  const tables = adapters.map(({ path }, i) =>
+    folded(
+      `Matrices of ${path}`,
+      table(
+        `Directions of ΔW in W: ${path}`,
+        [
+          "matrix",
+          "rank ΔW",
+          "‖W‖",
+          "‖ΔW‖",
+          "‖ΔW‖/‖W‖",
+          "‖UᵀWVᵀ‖, of ΔW",
+          "of W",
+          "random",
+          "amplification",
+        ],
+        matrices.flatMap(({ path, norm, updates }) => {
+          const update = updates[i];
+          if (update === null) return [];
+          const { directions } = update;
+          return [[
+            path,
+            String(update.spectrum.rank),
+            figure(norm),
+            figure(update.norm),
+            percent(update.drift),
+            figure(directions?.ofUpdate),
+            figure(directions?.ofWeight),
+            figure(directions?.ofRandom),
+            figure(directions?.amplification),
+          ]];
+        }),
+      ),
+    )
+  );
+  return `<h2>Drift and amplification</h2>
+<p>Drift is the size of the update relative to the weight. ‖UᵀWVᵀ‖ is what W itself has in the top
+directions of ΔW, of W, or in random ones; the amplification is ‖ΔW‖/‖UᵀWVᵀ‖ for those of ΔW.</p>
+${legend(lines)}<div class="grid">${charts.join("")}</div>${tables.join("")}`;
+}
