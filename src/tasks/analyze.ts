@@ -84,7 +84,7 @@ const MOST_SIDE = 4096;
  * ```ts
  * import { analyze } from "./analyze.ts";
  *
- * const { matrices } = await analyze({ model: "./model-int4", adapterPath: ["./card-lora"] });
+ * const { matrices } = await analyze({ model: "./model-int4", adapterPath: ["./facts"] });
  * for (const { path, updates: [update] } of matrices) {
  *   console.log(path, update?.drift, update?.directions?.amplification);
  * }

@@ -92,6 +92,7 @@ export interface Composed {
  *
  * const { rank, kept } = composeAdapters({
  *   adapterPath: ["./facts", "./style"],
+ *   model: "./model-int4", // they were made by PEFT, which does not note the base
  *   adapterWeights: [1, -0.5],
  *   rank: 8,
  *   savePath: "./facts-without-style",

@@ -6,6 +6,8 @@ const LINKS: Readonly<Record<string, string>> = {
   "models": "models",
   "model-fp32": "tests/fixtures/models/tiny-llama-genai-fp32",
   "model-int4": "tests/fixtures/models/tiny-llama-genai-int4",
+  "facts": "tests/fixtures/reference/tiny-llama-int4.all/adapter_after_10_steps",
+  "style": "tests/fixtures/reference/tiny-llama-int4.all/adapter_init",
 };
 
 const ROWS = Array.from({ length: 6 }, (_, i) => ({ text: `card number ${i} is lost in town` }));
