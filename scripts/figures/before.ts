@@ -4,7 +4,7 @@
  *
  * usage: deno run -A scripts/figures/before.ts OTHER_CHECKOUT [rounds, default 3] [rows, default 256]
  *   [workload: e2e.qv (default), e2e.all, banking77, or shapes: batches of 1×256, 4×256, 16×64 and
- *   1×1024 made-up tokens, a few steps each]
+ *   1×1024 made-up tokens, a few steps each; shapes=1x1024,4x256 for some]
  *   [flags of graft train that are added, as --lora-dropout 0.05]
  */
 import { resolve } from "@std/path";
@@ -22,9 +22,10 @@ if (other === undefined) {
   Deno.exit(2);
 }
 const SHARED = resolve("../shared");
+const SHAPES = ["1x256", "4x256", "16x64", "1x1024"];
 const folder = Deno.makeTempDirSync({ prefix: "graft-figures-" });
 const data = limitedData(SHARED, folder, Number(rows));
-if (name === "shapes") {
+if (/^shapes(=|$)/.test(name)) {
   await compareShapes(workload(SHARED, "e2e.qv", data).model);
   Deno.removeSync(folder, { recursive: true });
   Deno.exit();
@@ -54,7 +55,9 @@ Deno.removeSync(folder, { recursive: true });
 
 /** Steps of several shapes, each in a process of its own. */
 async function compareShapes(model: string): Promise<void> {
-  for (const [batch, length] of [["1", "256"], ["4", "256"], ["16", "64"], ["1", "1024"]]) {
+  const [, only] = name.split("=");
+  for (const shape of only?.split(",") ?? SHAPES) {
+    const [batch, length] = shape.split("x");
     for (const numeric of ["fast", "exact"]) {
       const found: Record<string, { speed: number[]; memory: number[] }> = {};
       for (let round = 0; round < Number(rounds); round++) {
@@ -73,7 +76,7 @@ async function compareShapes(model: string): Promise<void> {
       const ratio = (what: "speed" | "memory") =>
         Number((median(found.this[what]) / median(found.other[what])).toFixed(3));
       console.log(JSON.stringify({
-        shape: `${batch}x${length}`,
+        shape,
         numeric,
         timesOther: ratio("speed"),
         memoryTimesOther: ratio("memory"),
