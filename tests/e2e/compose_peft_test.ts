@@ -5,7 +5,8 @@ import { loadAdapter } from "../../src/model/adapter_dir.ts";
 import { composeAdapters, type ComposeInput } from "../../src/tasks/compose.ts";
 import { saveRandomAdapter } from "../helpers/adapter_folder.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
-import { python, testWithPython } from "../helpers/requirements.ts";
+import { testWithPython } from "../helpers/requirements.ts";
+import { askPython } from "../helpers/run_python.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 const BASE = "tiny-llama-genai-fp32";
@@ -76,22 +77,8 @@ function saveAdapters(folder: string): void {
   }
 }
 
-async function runPeft(request: unknown): Promise<readonly Readonly<Record<string, Update>>[]> {
-  const script = new URL("../helpers/peft_combinations.py", import.meta.url).pathname;
-  const child = new Deno.Command(python(), {
-    args: [script],
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "piped",
-    env: { HF_HUB_OFFLINE: "1", TRANSFORMERS_VERBOSITY: "error" },
-  }).spawn();
-  const writer = child.stdin.getWriter();
-  await writer.write(new TextEncoder().encode(JSON.stringify(request)));
-  await writer.close();
-  const { success, stdout, stderr } = await child.output();
-  if (!success) throw new Error(new TextDecoder().decode(stderr));
-  return JSON.parse(new TextDecoder().decode(stdout));
-}
+const runPeft = (request: unknown) =>
+  askPython<readonly Readonly<Record<string, Update>>[]>("peft_combinations.py", request);
 
 testWithPython(
   ["torch", "peft", "transformers"],

@@ -14,7 +14,8 @@ import { Random } from "../../src/random.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { difference, runOutput, tokenFeeds } from "../helpers/logits.ts";
-import { python, testWithPython } from "../helpers/requirements.ts";
+import { testWithPython } from "../helpers/requirements.ts";
+import { askPython } from "../helpers/run_python.ts";
 
 interface Case {
   readonly onnx: string;
@@ -99,22 +100,7 @@ interface PeftResult {
   readonly adapted: number;
 }
 
-async function runPeft(cases: unknown): Promise<readonly PeftResult[]> {
-  const script = new URL("../helpers/peft_logits.py", import.meta.url).pathname;
-  const child = new Deno.Command(python(), {
-    args: [script],
-    stdin: "piped",
-    stdout: "piped",
-    stderr: "piped",
-    env: { HF_HUB_OFFLINE: "1", TRANSFORMERS_VERBOSITY: "error" },
-  }).spawn();
-  const writer = child.stdin.getWriter();
-  await writer.write(new TextEncoder().encode(JSON.stringify(cases)));
-  await writer.close();
-  const { success, stdout, stderr } = await child.output();
-  if (!success) throw new Error(new TextDecoder().decode(stderr));
-  return JSON.parse(new TextDecoder().decode(stdout));
-}
+const runPeft = (request: unknown) => askPython<readonly PeftResult[]>("peft_logits.py", request);
 
 testWithPython(
   ["torch", "peft", "transformers"],

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { exportAdapters } from "../../src/tasks/export.ts";
 import { saveRandomAdapter } from "../helpers/adapter_folder.ts";
+import { complete, loadLora as load } from "../helpers/adapter_requests.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { postJson, serveTiny, type TestServer } from "../helpers/http_server.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
@@ -19,25 +20,6 @@ async function withAdapters(body: (server: TestServer, folder: string) => Promis
     await body(server, folder);
     assertEquals(server.failures, []);
   });
-}
-
-const load = (server: TestServer, name: string, path: string, more: object = {}) =>
-  postJson(`${server.url}/v1/load_lora_adapter`, { lora_name: name, lora_path: path, ...more });
-
-async function complete(server: TestServer, model: string, more: object = {}) {
-  const { status, json } = await postJson(`${server.url}/v1/completions`, {
-    model,
-    prompt: "turn on the light",
-    max_tokens: 16,
-    temperature: 0,
-    ...more,
-  });
-  assertEquals(status, 200, JSON.stringify(json));
-  const { choices, adapter_generation: generation } = json as {
-    choices: { text: string }[];
-    adapter_generation?: number;
-  };
-  return { text: choices[0].text, generation };
 }
 
 const errorOf = ({ status, json }: { status: number; json: Record<string, unknown> }) => [

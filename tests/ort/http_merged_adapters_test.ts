@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertNotEquals } from "@std/assert";
 import { saveRandomAdapter } from "../helpers/adapter_folder.ts";
+import { complete, loadLora as load } from "../helpers/adapter_requests.ts";
 import {
   postJson,
   serveTiny,
@@ -25,21 +26,6 @@ async function withServer(
     await body(server, folder);
     assertEquals(server.failures, []);
   });
-}
-
-const load = (server: TestServer, name: string, path: string, more: object = {}) =>
-  postJson(`${server.url}/v1/load_lora_adapter`, { lora_name: name, lora_path: path, ...more });
-
-async function complete(server: TestServer, model: string, more: object = {}) {
-  const { status, json } = await postJson(`${server.url}/v1/completions`, {
-    ...{ model, prompt: "turn on the light", max_tokens: 16, temperature: 0, ...more },
-  });
-  assertEquals(status, 200, JSON.stringify(json));
-  const { choices, adapter_generation: generation } = json as {
-    choices: { text: string }[];
-    adapter_generation?: number;
-  };
-  return { text: choices[0].text, generation };
 }
 
 interface Listed {
