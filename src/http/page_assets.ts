@@ -65,6 +65,7 @@ const SCRIPTS = [
   "shared/spread.js",
   "shared/status.js",
   "shared/store.js",
+  "shared/terms.js",
 ];
 
 /** Path of each file from the root of the checkout, by the path in a request. */

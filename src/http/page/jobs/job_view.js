@@ -4,6 +4,7 @@ import { refresh } from "../server/server_state.js";
 import { ApiFailure, getJson, postJson } from "../shared/api.js";
 import { formatNumber, formatSmall, formatTime } from "../shared/format.js";
 import { html } from "../shared/html.js";
+import { Terms } from "../shared/terms.js";
 import { usePoll } from "../shared/poll.js";
 import { say, sayProblem } from "../shared/status.js";
 import { Chart } from "../shared/chart.js";
@@ -124,16 +125,7 @@ function Facts({ job, series }) {
   }
   if (job.finished_at !== null) facts.push(["Finished", formatTime(job.finished_at)]);
   return html`
-    <dl class="facts">
-      ${facts.map(([term, value]) =>
-        html`
-          <div>
-            <dt>${term}</dt>
-            <dd>${value}</dd>
-          </div>
-        `
-      )}
-    </dl>
+    <${Terms} kind="facts" facts=${facts} />
     ${job.error !== null && html`<p class="problem" role="alert">${job.error.message}</p>`}
     ${job.status === "succeeded" && job.fine_tuned_model === null && html`
       <p class="note">Requests cannot name the result: the messages say why, and where it is.</p>

@@ -3,6 +3,7 @@ import { Chart } from "../shared/chart.js";
 import { formatBytes, formatNumber } from "../shared/format.js";
 import { html } from "../shared/html.js";
 import { useStore } from "../shared/store.js";
+import { Terms } from "../shared/terms.js";
 import { tokensPerSecond } from "./figures.js";
 import { server } from "./server_state.js";
 
@@ -31,29 +32,18 @@ export function ServerView() {
     ["Memory of the server", formatBytes(now?.residentBytes)],
     ["Memory available", formatBytes(now?.availableBytes)],
   ];
-  const x = figures.map(({ at }) => at);
+  const time = { xLabel: "Time", x: figures.map(({ at }) => at), formatX: clock };
   const zones = now?.temperatures ?? [];
   return html`
     <section aria-labelledby="settings-heading">
       <h2 id="settings-heading">Settings</h2>
-      <dl class="facts">
-        ${facts.map(([term, value]) =>
-          html`
-            <div>
-              <dt>${term}</dt>
-              <dd>${value}</dd>
-            </div>
-          `
-        )}
-      </dl>
+      <${Terms} kind="facts" facts=${facts} />
     </section>
     <h2 id="figures-heading">Figures</h2>
     <section aria-labelledby="figures-heading" class="charts">
       <${Chart}
         title="Tokens per second"
-        xLabel="Time"
-        x=${x}
-        formatX=${clock}
+        ...${time}
         fromZero
         series=${[{
           label: "mean of 30 seconds",
@@ -63,18 +53,14 @@ export function ServerView() {
       />
       <${Chart}
         title="Requests in work and waiting"
-        xLabel="Time"
-        x=${x}
-        formatX=${clock}
+        ...${time}
         fromZero
         series=${[{ label: "requests", values: figures.map(({ inWork }) => inWork) }]}
         format=${(/** @type {number} */ value) => Number.isInteger(value) ? `${value}` : ""}
       />
       <${Chart}
         title="Memory"
-        xLabel="Time"
-        x=${x}
-        formatX=${clock}
+        ...${time}
         fromZero
         series=${[{
           label: "server",
@@ -85,9 +71,7 @@ export function ServerView() {
       ${zones.length === 0 ? html`<p class="note">This machine shows no temperature.</p>` : html`
         <${Chart}
           title="Temperature"
-          xLabel="Time"
-          x=${x}
-          formatX=${clock}
+          ...${time}
           series=${[{
             label: `hottest zone, ${zones[0].zone}`,
             values: figures.map(({ temperatures }) => temperatures[0]?.celsius ?? null),

@@ -2,6 +2,7 @@
 import { formatBytes, formatNumber } from "../shared/format.js";
 import { html } from "../shared/html.js";
 import { useStore } from "../shared/store.js";
+import { Terms } from "../shared/terms.js";
 import { tokensPerSecond } from "./figures.js";
 import { server } from "./server_state.js";
 
@@ -21,15 +22,6 @@ export function StatusLine() {
     if (hottest !== undefined) shown.push(["Temperature", `${formatNumber(hottest.celsius)} °C`]);
   }
   return html`
-    <dl class="figures" aria-label="Server">
-      ${shown.map(([term, value]) =>
-        html`
-          <div>
-            <dt>${term}</dt>
-            <dd>${value}</dd>
-          </div>
-        `
-      )}
-    </dl>
+    <${Terms} kind="figures" label="Server" facts=${shown} />
   `;
 }
