@@ -26,9 +26,13 @@ export const RUNTIME_FLAGS = {
   }),
 } as const;
 
-/** The providers as another process of graft takes them. */
-export function providerArguments(
-  { ep, epOption }: Pick<Values<typeof RUNTIME_FLAGS>, "ep" | "epOption">,
+/** The flags as another process of graft takes them. */
+export function runtimeArguments(
+  { ep, epOption, ortLib, threads }: Values<typeof RUNTIME_FLAGS>,
 ): readonly string[] {
-  return ["--ep", ep.join(), ...epOption.flatMap((option) => ["--ep-option", option])];
+  return [
+    ...["--ep", ep.join(), ...epOption.flatMap((option) => ["--ep-option", option])],
+    ...(ortLib === undefined ? [] : ["--ort-lib", ortLib]),
+    ...(threads === undefined ? [] : ["--threads", `${threads}`]),
+  ];
 }

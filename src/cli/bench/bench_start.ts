@@ -8,7 +8,7 @@ import { processor } from "../../system/processor.ts";
 import { JSON_FLAG, MODEL_FLAG } from "./bench_flags.ts";
 import { command } from "../command.ts";
 import { integer, text } from "../flags.ts";
-import { providerArguments, RUNTIME_FLAGS } from "../runtime_flags.ts";
+import { RUNTIME_FLAGS, runtimeArguments } from "../runtime_flags.ts";
 import { printTable } from "../terminal/table.ts";
 
 export default command({
@@ -32,9 +32,7 @@ export default command({
     findModelFile(flags.model);
     const args = [
       ...["run", flags.model, "--prompt", flags.prompt],
-      ...(flags.ortLib === undefined ? [] : ["--ort-lib", flags.ortLib]),
-      ...(flags.threads === undefined ? [] : ["--threads", String(flags.threads)]),
-      ...providerArguments(flags),
+      ...runtimeArguments(flags),
     ];
     const starts: Start[] = [];
     for (let round = 0; round <= flags.rounds; round++) {

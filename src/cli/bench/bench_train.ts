@@ -8,7 +8,7 @@ import { command } from "../command.ts";
 import { startSelf } from "../../system/own_process.ts";
 import { longWork } from "../terminal/long_work.ts";
 import type { Terminal } from "../terminal/output.ts";
-import { providerArguments } from "../runtime_flags.ts";
+import { runtimeArguments } from "../runtime_flags.ts";
 import { type Column, printTable } from "../terminal/table.ts";
 
 export default command({
@@ -114,9 +114,7 @@ function argumentsOf(flags: BenchTrainFlags, one: Configuration): readonly strin
       : [gradCheckpoint ? "--grad-checkpoint" : "--no-grad-checkpoint"]),
     ...given("--memory-budget", flags.memoryBudget),
     ...(flags.profile ? ["--profile"] : []),
-    ...given("--ort-lib", flags.ortLib),
-    ...given("--threads", flags.threads),
-    ...providerArguments(flags),
+    ...runtimeArguments(flags),
   ];
 }
 

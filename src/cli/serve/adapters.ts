@@ -8,7 +8,7 @@ import { startMerge } from "../../jobs/merge_process.ts";
 import { loadAdapter } from "../../model/adapter_dir.ts";
 import { isOnnxAdapter } from "../../model/onnx_adapter_file.ts";
 import type { InferenceModel } from "../../tasks/inference_model.ts";
-import { providerArguments } from "../runtime_flags.ts";
+import { runtimeArguments } from "../runtime_flags.ts";
 import type { ServeFlags } from "./serve_flags.ts";
 
 export interface AdaptersSurroundings {
@@ -62,11 +62,7 @@ export async function openAdapters(
   const takesMore = model.kind === "causal" || mergedDir !== undefined;
   const isAsked = takesMore && (loraDir !== undefined || jobsDir !== undefined);
   if (!isAsked && modules.length === 0) return undefined;
-  const runtime = [
-    ...providerArguments(flags),
-    ...(flags.ortLib === undefined ? [] : ["--ort-lib", flags.ortLib]),
-    ...(flags.threads === undefined ? [] : ["--threads", `${flags.threads}`]),
-  ];
+  const runtime = runtimeArguments(flags);
   const adapters = new Adapters(model, {
     base: id,
     folder: loraDir,

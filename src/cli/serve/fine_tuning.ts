@@ -6,7 +6,7 @@ import { ApiError } from "../../http/api_error.ts";
 import type { FineTuning } from "../../http/server_parts.ts";
 import { FileStore } from "../../jobs/file_store.ts";
 import { Jobs } from "../../jobs/jobs.ts";
-import { providerArguments } from "../runtime_flags.ts";
+import { runtimeArguments } from "../runtime_flags.ts";
 import type { ServeFlags } from "./serve_flags.ts";
 
 export interface FineTuningSurroundings {
@@ -35,15 +35,13 @@ export function openFineTuning(
   { isBusy, adapters, onNote }: FineTuningSurroundings,
 ): ServedFineTuning {
   const files = new FileStore(join(folder, "files"));
-  const { ortLib, threads, jobMemoryBudget } = flags;
+  const { jobMemoryBudget } = flags;
   const jobs = new Jobs({
     folder: join(folder, "jobs"),
     files,
     model,
     flags: [
-      ...providerArguments(flags),
-      ...(ortLib === undefined ? [] : ["--ort-lib", ortLib]),
-      ...(threads === undefined ? [] : ["--threads", `${threads}`]),
+      ...runtimeArguments(flags),
       ...(jobMemoryBudget === undefined ? [] : ["--memory-budget", jobMemoryBudget]),
     ],
     isBusy,
