@@ -35,11 +35,6 @@ export class AdapterTable {
     this.#mixes = mixes;
   }
 
-  /** Number of changes so far. */
-  get generation(): number {
-    return this.#generation;
-  }
-
   /** Counts a change. */
   changed(): void {
     this.#generation++;

@@ -103,11 +103,6 @@ export class Adapters {
     return this.#table.get(name)?.current;
   }
 
-  /** Number of changes so far. */
-  get generation(): number {
-    return this.#table.generation;
-  }
-
   /** Scale of an adapter in what requests for the base get. */
   usualScale(id: number): number {
     return this.#mixes.usualScale(id);
