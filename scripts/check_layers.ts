@@ -80,8 +80,10 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
   "src/bench": [
     "src/graph",
     "src/lora",
+    "src/plan",
     "src/data",
     "src/runtime",
+    "src/eval",
     "src/train",
     "src/serve",
   ],

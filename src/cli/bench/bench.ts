@@ -4,11 +4,12 @@ import { command } from "../command.ts";
 
 export default command({
   name: "bench",
-  summary: "Measure training, kernels, merging, decoding and starting on this machine",
-  operands: "train|kernels|merge|decode|start",
+  summary: "Measure training, methods, kernels, merging, decoding and starting on this machine",
+  operands: "train|methods|kernels|merge|decode|start",
   flags: {},
   verbs: {
     train: () => import("./bench_train.ts"),
+    methods: () => import("./bench_methods.ts"),
     kernels: () => import("./bench_kernels.ts"),
     merge: () => import("./bench_merge.ts"),
     decode: () => import("./bench_decode.ts"),
@@ -18,6 +19,10 @@ export default command({
     {
       command: "graft bench train --model ./smollm2-int4 --batch-size 2,4,8 --length 256",
       does: "tokens per second, memory and the parts of a training step",
+    },
+    {
+      command: "graft bench methods --model ./minilm-int8 --data ./banking77",
+      does: "LoRA, merged and not, beside other methods: parameters, training, result, latency",
     },
     {
       command: "graft bench kernels --model ./smollm2-int4",
@@ -38,7 +43,7 @@ export default command({
   ],
   run() {
     throw new UsageError(
-      "graft bench needs a second verb: train, kernels, merge, decode or start",
+      "graft bench needs a second verb: train, methods, kernels, merge, decode or start",
     );
   },
 });

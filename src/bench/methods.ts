@@ -1,0 +1,27 @@
+/** The methods of fine-tuning that `graft bench methods` compares. */
+
+/** How a method is trained: flags of `graft train`, and where its learning rate usually lies. */
+export interface BenchMethod {
+  /** Its name in tables. */
+  readonly title: string;
+  /** Flags of `graft train` that choose it. */
+  readonly flags: readonly string[];
+  /** Learning rate unless another is given. */
+  readonly learningRate: number;
+  /** Whether merging leaves none of it beside the weights. */
+  readonly merges: boolean;
+}
+
+/** LoRA's learning rate. */
+const RATE = 1e-3;
+
+/** Methods by the name that the command line takes. */
+export const BENCH_METHODS = {
+  lora: { title: "LoRA", flags: [], learningRate: RATE, merges: true },
+} as const satisfies Readonly<Record<string, BenchMethod>>;
+
+/** Name of a method. */
+export type BenchMethodName = keyof typeof BENCH_METHODS;
+
+/** All names, in the order of the table. */
+export const BENCH_METHOD_NAMES = Object.keys(BENCH_METHODS) as BenchMethodName[];
