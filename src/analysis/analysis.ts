@@ -83,6 +83,8 @@ export interface StepDrift {
   readonly step: number;
   /** ‖ΔW‖/‖W‖ over all analysed matrices. */
   readonly drift: number;
+  /** The same of each layer, in the order of the analysis's layers. */
+  readonly layers: readonly number[];
 }
 
 /** An adapter of an analysis. */

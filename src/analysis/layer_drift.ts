@@ -6,15 +6,18 @@ export function layerDrift(
   matrices: readonly MatrixAnalysis[],
   adapters: number,
 ): readonly LayerDrift[] {
-  const byLayer = new Map<number | null, MatrixAnalysis[]>();
-  for (const matrix of matrices) {
-    byLayer.set(matrix.layer, [...byLayer.get(matrix.layer) ?? [], matrix]);
-  }
-  const order = [...byLayer.keys()].sort((a, b) => (a ?? Infinity) - (b ?? Infinity));
-  return order.map((layer) => ({
+  return byLayer(matrices).map(([layer, own]) => ({
     layer,
-    drift: Array.from({ length: adapters }, (_, i) => driftOf(byLayer.get(layer)!, i)),
+    drift: Array.from({ length: adapters }, (_, i) => driftOf(own, i)),
   }));
+}
+
+/** Matrices by layer, in the order of the layers, those without a number last. */
+export function byLayer<M extends Pick<MatrixAnalysis, "layer">>(
+  matrices: readonly M[],
+): readonly (readonly [number | null, readonly M[]])[] {
+  return [...Map.groupBy(matrices, ({ layer }) => layer)]
+    .sort(([a], [b]) => (a ?? Infinity) - (b ?? Infinity));
 }
 
 /** ‖ΔW‖/‖W‖ of matrices together; 0 if all are zero. */

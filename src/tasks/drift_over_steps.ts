@@ -1,6 +1,7 @@
 /** Drift of an adapter over the checkpoints of its training. */
 import { join } from "@std/path";
 import type { MatrixAnalysis, StepDrift } from "../analysis/analysis.ts";
+import { byLayer } from "../analysis/layer_drift.ts";
 import { svdOfUpdate } from "../analysis/low_rank_update.ts";
 import { BadInputError } from "../errors.ts";
 import { frobenius } from "../linalg/matrix.ts";
@@ -9,8 +10,8 @@ import { listCheckpoints, readParameters } from "../train/checkpoint_files.ts";
 import { matrixOfTensor } from "./matrix_of_tensor.ts";
 
 /**
- * ‖ΔW‖/‖W‖ over all analysed matrices at each checkpoint that is there, oldest first. Checkpoints that are
- * not whole, or of other modules, are left out.
+ * ‖ΔW‖/‖W‖ at each checkpoint that is there, oldest first: of all analysed matrices, and of each layer.
+ * Checkpoints that are not whole, or of other modules, are left out.
  *
  * @param folder of the adapter
  * @param adapter its position in the analysis
@@ -20,24 +21,33 @@ export function driftOverSteps(
   matrices: readonly MatrixAnalysis[],
   adapter: number,
 ): readonly StepDrift[] {
-  const whole = Math.hypot(...matrices.map(({ norm }) => norm));
   return listCheckpoints(join(folder, "checkpoints")).toReversed().flatMap(({ path, step }) => {
     try {
       const parameters = readParameters(path);
-      const norms = matrices.flatMap(({ path, updates, rows, cols }) => {
+      const changes = matrices.flatMap(({ path, layer, norm, updates, rows, cols }) => {
         const [a, b] = [parameters.get(loraName(path, "A")), parameters.get(loraName(path, "B"))];
         const update = updates[adapter];
-        if (update === null) return [];
+        if (update === null) return [{ layer, norm, change: 0 }];
         if (a?.dims[1] !== cols || b?.dims[0] !== rows || a.dims[0] !== b.dims[1]) {
           throw new BadInputError(`${path} is not in the checkpoint`);
         }
         const { scale } = update;
-        return frobenius(svdOfUpdate({ a: matrixOfTensor(a), b: matrixOfTensor(b), scale }).s);
+        const { s } = svdOfUpdate({ a: matrixOfTensor(a), b: matrixOfTensor(b), scale });
+        return [{ layer, norm, change: frobenius(s) }];
       });
-      return [{ step, drift: whole === 0 ? 0 : Math.hypot(...norms) / whole }];
+      const layers = byLayer(changes).map(([, own]) => relativeChange(own));
+      return [{ step, drift: relativeChange(changes), layers }];
     } catch (error) {
       if (error instanceof BadInputError) return [];
       throw error;
     }
   });
+}
+
+/** The change of matrices together, relative to them; 0 if all are zero. */
+function relativeChange(
+  matrices: readonly { readonly norm: number; readonly change: number }[],
+): number {
+  const whole = Math.hypot(...matrices.map(({ norm }) => norm));
+  return whole === 0 ? 0 : Math.hypot(...matrices.map(({ change }) => change)) / whole;
 }

@@ -117,7 +117,7 @@ Deno.test("graft analyze shows drift over the checkpoints that a training left",
       ...["--iters", "4", "--save-every", "2", "--batch-size", "2", "--learning-rate", "1e-2"],
     ]);
     assertEquals(trained.code, EXIT.ok, trained.stderr);
-    const { adapters: [{ steps }], matrices } = await analyze({
+    const { adapters: [{ steps }], matrices, layers } = await analyze({
       model,
       adapterPath: [adapterPath],
     });
@@ -127,6 +127,8 @@ Deno.test("graft analyze shows drift over the checkpoints that a training left",
     const whole = Math.hypot(...matrices.map(({ norm }) => norm));
     const changed = Math.hypot(...matrices.map(({ updates: [update] }) => update!.norm));
     assert(Math.abs(steps[1].drift - changed / whole) < 1e-9);
+    assertEquals(steps[1].layers.length, 2);
+    layers.forEach(({ drift: [drift] }, i) => assert(Math.abs(steps[1].layers[i] - drift) < 1e-9));
     // A checkpoint that is not whole is left out.
     Deno.removeSync(`${adapterPath}/checkpoints/step-000002/manifest.json`);
     const again = await analyze({ model, adapterPath: [adapterPath], spectra: false });

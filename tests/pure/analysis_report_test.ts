@@ -34,7 +34,9 @@ function analysisOf(adapters: readonly string[], paths: readonly string[]): Anal
     adapters: adapters.map((path, i) => ({
       path,
       rank: 2 + i,
-      steps: i === 0 ? [{ step: 4, drift: 0.01 }, { step: 8, drift: 0.02 }] : [],
+      steps: i === 0
+        ? [{ step: 4, drift: 0.01, layers: [0.0123] }, { step: 8, drift: 0.02, layers: [0.0456] }]
+        : [],
     })),
     matrices,
     layers: layerDrift(matrices, adapters.length),
@@ -58,6 +60,7 @@ Deno.test("reportPage() describes each picture in words, and has tables with cap
   assertEquals(page.match(/<svg role="img"/g)!.length, 5 + 3 + 2);
   assertEquals(page.match(/<table>/g)!.length, page.match(/<caption>/g)!.length);
   assert(!page.includes("NaN") && !page.includes("undefined") && !page.includes("Infinity"));
+  assertMatch(page, /<th scope="row">0<\/th><td>1.23%<\/td><td>4.56%<\/td>/);
   const one = reportPage(analysisOf(["a"], ["q_proj", "v_proj"]));
   assert(!one.includes("Two adapters compared") && !one.includes("NaN"));
 });

@@ -51,6 +51,19 @@ export function driftSection({ adapters, layers, matrices }: Analysis): string {
       )]
       : [],
   ];
+  const overSteps = adapters.flatMap(({ path, steps }) =>
+    steps.length === 0 ? [] : [folded(
+      `Layers of ${path} over the steps`,
+      table(
+        `‖ΔW‖/‖W‖ by layer and step: ${path}`,
+        ["layer", ...steps.map(({ step }) => `step ${step}`)],
+        layers.map(({ layer }, i) => [
+          layer === null ? "outside" : String(layer),
+          ...steps.map(({ layers }) => percent(layers[i])),
+        ]),
+      ),
+    )]
+  );
   const tables = adapters.map(({ path }, i) =>
     folded(
       `Matrices of ${path}`,
@@ -89,5 +102,5 @@ export function driftSection({ adapters, layers, matrices }: Analysis): string {
   return `<h2>Drift and amplification</h2>
 <p>Drift is the size of the update relative to the weight. ‖UᵀWVᵀ‖ is what W itself has in the top
 directions of ΔW, of W, or in random ones; the amplification is ‖ΔW‖/‖UᵀWVᵀ‖ for those of ΔW.</p>
-${legend(lines)}<div class="grid">${charts.join("")}</div>${tables.join("")}`;
+${legend(lines)}<div class="grid">${charts.join("")}</div>${[...overSteps, ...tables].join("")}`;
 }
