@@ -71,7 +71,14 @@ export function boolean(
   return { kind: "boolean", description, ...options };
 }
 
-/** A flag of several texts: `--name a,b` or `--name a --name b`; a list in YAML. */
+/** A flag of several texts, free or among `choices`: `--name a,b` or `--name a --name b`; a list in YAML. */
+export function list<const C extends string = string>(
+  description: string,
+  options: Options<readonly C[]> & {
+    readonly choices: readonly C[];
+    readonly default: readonly NoInfer<C>[];
+  },
+): Flag<readonly C[]>;
 export function list(
   description: string,
   options: Present<readonly string[]>,

@@ -4,6 +4,7 @@ import type { Model } from "../graph/types.ts";
 import type { AdapterCard } from "../lora/adapter_card.ts";
 import type { Adapter } from "../lora/adapter_files.ts";
 import type { SavedModule } from "../lora/adapter_tensors.ts";
+import { type BottleneckWeights, checkedBottleneck } from "../lora/bottleneck/weights.ts";
 import { HEAD, type LoraWeights, type Trainable } from "../lora/mod.ts";
 import type { PeftConfig } from "../lora/peft_config.ts";
 
@@ -35,12 +36,15 @@ export function adapterOf(
   }
   const lora = new Map<string, LoraWeights>();
   const saved = new Map<string, SavedModule>();
-  for (const [path, { A, B, weight, bias }] of byPath) {
+  const bottlenecks = new Map<string, BottleneckWeights>();
+  for (const [path, { A, B, weight, bias, ...parts }] of byPath) {
     if (A !== undefined && B !== undefined) lora.set(path, { a: A, b: B });
     else if (weight !== undefined) saved.set(path, { weight, bias });
+    if (Object.keys(parts).length > 0) bottlenecks.set(path, checkedBottleneck(path, parts));
   }
   const head = newHead
     ? { weight: parameters.get(HEAD.weight)!, bias: parameters.get(HEAD.bias)! }
     : undefined;
-  return { lora, saved, head, config, card };
+  const beside = bottlenecks.size === 0 ? {} : { bottlenecks };
+  return { lora, saved, ...beside, head, config, card };
 }

@@ -10,7 +10,10 @@ import {
   resolveModulesToSave,
   resolveTargets,
 } from "../lora/mod.ts";
+import { PLACEMENTS } from "../lora/bottleneck/config.ts";
+import { bottleneckSites } from "../lora/bottleneck/sites.ts";
 import type { LinearModule } from "../lora/modules.ts";
+import { isLowRank } from "../lora/peft_type.ts";
 import { scaleGrid } from "../lora/scale_adapter.ts";
 import type { LoraSite } from "../lora/targets.ts";
 import type { FineTuneAdapter } from "./config.ts";
@@ -38,6 +41,8 @@ export interface AdapterTargets {
   readonly sites: readonly LoraSite[];
   /** Modules that are trained in full. */
   readonly saved: readonly LinearModule[];
+  /** Layers behind which there are bottleneck adapters. */
+  readonly followed: readonly LinearModule[];
 }
 
 /**
@@ -60,24 +65,16 @@ export function targetsOf(model: Model, config: FineTuneAdapter): AdapterTargets
         }): the loss does not depend on it`,
     );
   }
-  const sites = resolveTargets(modules, lora, reaches);
-  if (config.adapterType === "scales") checkScales(model, sites, config);
-  return { modules, sites, saved };
+  const sites = config.adapterType.some(isLowRank) ? resolveTargets(modules, lora, reaches) : [];
+  if (config.adapterType.includes("scales")) checkScales(model, sites);
+  const placement = PLACEMENTS.find((placement) => config.adapterType.includes(placement));
+  const followed = placement === undefined
+    ? []
+    : bottleneckSites(modules, placement, lora, reaches);
+  return { modules, sites, saved, followed };
 }
 
-function checkScales(
-  model: Model,
-  sites: readonly LoraSite[],
-  { loraDropout }: FineTuneAdapter,
-): void {
-  if (loraDropout > 0) {
-    throw new ParameterError(
-      "loraDropout",
-      (name) =>
-        `${name("loraDropout")} drops inputs of LoRA's matrices, which an adapter of scales has ` +
-        `not: current value is ${loraDropout}`,
-    );
-  }
+function checkScales(model: Model, sites: readonly LoraSite[]): void {
   const index = indexGraph(model.graph);
   for (const { module } of sites) scaleGrid(index, module);
 }

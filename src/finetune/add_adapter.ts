@@ -12,7 +12,15 @@ import {
   tokenStates,
   type Trainable,
 } from "../lora/mod.ts";
+import {
+  type BottleneckConfig,
+  PLACEMENTS,
+  USUAL_NON_LINEARITY,
+} from "../lora/bottleneck/config.ts";
+import { injectBottlenecks } from "../lora/bottleneck/inject.ts";
+import { initBottlenecks } from "../lora/bottleneck/weights.ts";
 import type { PeftConfig, TaskType } from "../lora/peft_config.ts";
+import { isLowRank } from "../lora/peft_type.ts";
 import { injectScales, scaleGrid } from "../lora/scale_adapter.ts";
 import type { LoraSite } from "../lora/targets.ts";
 import type { AdaptedModel } from "./adapted_model.ts";
@@ -33,7 +41,7 @@ export function addAdapter(
   model: Model,
   config: AdapterChoice,
   labels: LabelMap | undefined,
-  { modules, sites, saved }: AdapterTargets = targetsOf(model, config),
+  { modules, sites, saved, followed }: AdapterTargets = targetsOf(model, config),
 ): AdaptedModel {
   const injected = injectNew(model, config, sites);
   const trainable = new Map(injected.trainable);
@@ -43,6 +51,11 @@ export function addAdapter(
     for (const [name, what] of edited.trainable) trainable.set(name, what);
   };
   for (const module of saved) apply(makeTrainable(now, module));
+  const bottleneck = bottleneckOf(config);
+  if (bottleneck !== undefined) {
+    const weights = initBottlenecks(followed, bottleneck, randomFor(config.seed, "bottleneck"));
+    apply(injectBottlenecks(now, followed, weights, bottleneck));
+  }
   const newHead = labels !== undefined && !hasLogits(model);
   if (newHead) {
     const { hidden } = tokenStates(now);
@@ -55,14 +68,25 @@ export function addAdapter(
     trainable,
     trained: new Set(trainable.keys()),
     newHead,
-    config: peftConfigOf(config, adapted, labels, newHead),
+    config: {
+      ...peftConfigOf(config, adapted, labels, newHead),
+      ...(bottleneck && { bottleneck }),
+    },
   };
+}
+
+function bottleneckOf(config: AdapterChoice): BottleneckConfig | undefined {
+  const placement = PLACEMENTS.find((placement) => config.adapterType.includes(placement));
+  if (placement === undefined) return undefined;
+  const { reductionFactor, nonLinearity: chosen } = config;
+  const nonLinearity = chosen === "auto" ? USUAL_NON_LINEARITY[placement] : chosen;
+  return { placement, reductionFactor, nonLinearity };
 }
 
 type Trainables = ReadonlyMap<string, Trainable>;
 
 function injectNew(model: Model, config: AdapterChoice, sites: readonly LoraSite[]) {
-  const scales = config.adapterType === "scales";
+  const scales = config.adapterType.includes("scales");
   const index = indexGraph(model.graph);
   const weights = initAdapter(
     sites,
@@ -80,8 +104,8 @@ function peftConfigOf(
   newHead: boolean,
 ): PeftConfig {
   return {
-    adapterType: config.adapterType,
-    rank: config.rank,
+    adapterType: config.adapterType.includes("scales") ? "scales" : "lora",
+    rank: config.adapterType.some(isLowRank) ? config.rank : 0,
     alpha: config.loraAlpha,
     dropout: config.loraDropout,
     rankPattern: config.rankPattern,

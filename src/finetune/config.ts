@@ -1,6 +1,8 @@
 /** The configuration of a fine-tuning run: PEFT's names for the adapter, mlx-lm's for the rest. */
 import type { Given } from "../config/given.ts";
 import type { DataConfig } from "../data/data_config.ts";
+import type { NonLinearity } from "../lora/bottleneck/config.ts";
+import type { Method } from "../lora/peft_type.ts";
 import type { Numeric } from "../plan/names.ts";
 import type { RuntimeOptions } from "../runtime/open_runner.ts";
 import type { ScheduleName } from "../train/learning_rate.ts";
@@ -43,10 +45,15 @@ export interface FineTuneAdapter {
   /** Refused if `true`: graft trains and merges plain LoRA. */
   readonly useDora: boolean;
   /**
-   * `lora` adds low-rank matrices to the weights; `scales` multiplies the scales of quantised weights
-   * by low-rank factors, which merges exactly.
+   * What is trained, one method or several together. `lora` adds low-rank matrices to the weights;
+   * `scales` multiplies the scales of quantised weights by low-rank factors, which merges exactly;
+   * `houlsby` and `pfeiffer` add bottleneck adapters behind layers, which cannot be folded into weights.
    */
-  readonly adapterType: "lora" | "scales";
+  readonly adapterType: readonly Method[];
+  /** Width of a layer's output over that of the bottleneck adapter behind it. */
+  readonly reductionFactor: number;
+  /** Function of the bottleneck; `auto`: swish for houlsby, relu for pfeiffer. */
+  readonly nonLinearity: "auto" | NonLinearity;
   /** How A is initialised; B starts at zero. */
   readonly initLoraWeights: "kaiming" | "gaussian";
   /** Modules to train fully besides the adapter. */

@@ -1,6 +1,8 @@
 /** The parameters of a fine-tuning run: what each accepts, and the only place that defines their defaults. */
 import type { ParametersOf } from "../config/parameter.ts";
 import { DATA_PARAMETERS } from "../data/data_config.ts";
+import { NON_LINEARITIES } from "../lora/bottleneck/config.ts";
+import { METHODS } from "../lora/peft_type.ts";
 import { RUNTIME_PARAMETERS } from "../runtime/runtime_parameters.ts";
 import { SCHEDULE_NAMES } from "../train/learning_rate.ts";
 import { OPTIMIZER_NAMES } from "../train/update_rules.ts";
@@ -25,7 +27,9 @@ export const FINE_TUNE_PARAMETERS = {
   alphaPattern: { kind: "map", default: {} },
   useRslora: { kind: "boolean", default: false },
   useDora: { kind: "boolean", default: false },
-  adapterType: { kind: "text", choices: ["lora", "scales"], default: "lora" },
+  adapterType: { kind: "list", choices: METHODS, default: ["lora"] },
+  reductionFactor: { kind: "number", default: 16, min: 1 },
+  nonLinearity: { kind: "text", choices: ["auto", ...NON_LINEARITIES], default: "auto" },
   initLoraWeights: { kind: "text", choices: ["kaiming", "gaussian"], default: "kaiming" },
   modulesToSave: { kind: "list", default: [] },
   pooling: { kind: "text", choices: ["mean", "first"], default: "mean" },

@@ -4,6 +4,7 @@ import { parseSize } from "../config/size.ts";
 import { ParameterError, UsageError } from "../errors.ts";
 import { checkAdapterName } from "../hub/adapter_store.ts";
 import { parseLayers } from "../lora/mod.ts";
+import { conflictOf, METHODS } from "../lora/peft_type.ts";
 import { windowGate } from "../train/pause.ts";
 import type { FineTuneConfig, FineTuneInput } from "./config.ts";
 import { FINE_TUNE_PARAMETERS } from "./parameters.ts";
@@ -44,6 +45,7 @@ export function checkConfig(config: FineTuneConfig): void {
         } is not supported: graft trains and merges plain LoRA; leave it out`,
     );
   }
+  checkMethods(config);
   about("saveAs", config.saveAs, checkAdapterName);
   if (!config.train && !config.test) {
     throw new ParameterError(
@@ -56,6 +58,30 @@ export function checkConfig(config: FineTuneConfig): void {
   checkLength(config);
   about("window", config.window, windowGate);
   about("layers", config.layers, parseLayers);
+}
+
+function checkMethods({ adapterType, loraDropout }: FineTuneConfig): void {
+  if (adapterType.length === 0) {
+    throw new ParameterError(
+      "adapterType",
+      (name) => `${name("adapterType")} must name a method: ${METHODS.join(", ")}`,
+    );
+  }
+  const conflict = conflictOf(adapterType);
+  if (conflict !== undefined) {
+    throw new ParameterError(
+      "adapterType",
+      (name) => `${name("adapterType")} cannot combine ${conflict.join(" with ")}`,
+    );
+  }
+  if (loraDropout === 0 || adapterType.includes("lora")) return;
+  throw new ParameterError(
+    "loraDropout",
+    (name) =>
+      `${name("loraDropout")} drops inputs of LoRA's matrices, which ${
+        name("adapterType", adapterType.join(","))
+      } has not: current value is ${loraDropout}`,
+  );
 }
 
 /** Checks a value if there is one; a failure becomes an error of its parameter. */

@@ -2,6 +2,12 @@
 import { BadInputError } from "../errors.ts";
 import { isFloating } from "../graph/dtype.ts";
 import { float32, type Tensor, toNumbers } from "../graph/tensor.ts";
+import {
+  BOTTLENECK_PARTS,
+  type BottleneckPart,
+  type BottleneckWeights,
+  checkedBottleneck,
+} from "./bottleneck/weights.ts";
 import { loraName } from "./inject.ts";
 import type { LoraWeights } from "./lora_weights.ts";
 import type { AdapterType } from "./peft_config.ts";
@@ -21,6 +27,8 @@ export interface AdapterTensors {
   readonly lora: ReadonlyMap<string, LoraWeights>;
   /** Modules that were trained in full, by path. */
   readonly saved: ReadonlyMap<string, SavedModule>;
+  /** Bottleneck adapters, by the path of the layer that they follow. */
+  readonly bottlenecks?: ReadonlyMap<string, BottleneckWeights>;
 }
 
 /** PEFT's prefix of every module path. */
@@ -34,7 +42,7 @@ const NAMES: Readonly<Record<AdapterType, typeof loraName>> = {
 
 /** Tensors under the names by which PEFT loads them; those of scale adapters under graft's own. */
 export function peftTensors(
-  { lora, saved }: AdapterTensors,
+  { lora, saved, bottlenecks = new Map() }: AdapterTensors,
   type: AdapterType = "lora",
 ): ReadonlyMap<string, Tensor> {
   const tensors = new Map<string, Tensor>();
@@ -46,10 +54,13 @@ export function peftTensors(
     tensors.set(`${PREFIX}${path}.weight`, weight);
     if (bias !== undefined) tensors.set(`${PREFIX}${path}.bias`, bias);
   }
+  for (const [path, parts] of bottlenecks) {
+    for (const part of BOTTLENECK_PARTS) tensors.set(`${PREFIX}${path}.${part}`, parts[part]);
+  }
   return tensors;
 }
 
-type Part = "A" | "B" | "weight" | "bias";
+type Part = "A" | "B" | "weight" | "bias" | BottleneckPart;
 
 /**
  * Sorts PEFT's tensors by module, as float32.
@@ -73,12 +84,14 @@ export function adapterTensors(
   if (modules.size === 0) throw bad("it holds no tensors");
   const lora = new Map<string, LoraWeights>();
   const saved = new Map<string, SavedModule>();
-  for (const [path, { A, B, weight, bias }] of modules) {
+  const bottlenecks = new Map<string, BottleneckWeights>();
+  for (const [path, { A, B, weight, bias, ...parts }] of modules) {
     if (A !== undefined || B !== undefined) lora.set(path, pair(path, A, B, type, bad));
     if (weight !== undefined) saved.set(path, savedModule(path, weight, bias, bad));
     else if (bias !== undefined) throw bad(`module "${path}" has a bias without a weight`);
+    if (Object.keys(parts).length > 0) bottlenecks.set(path, checkedBottleneck(path, parts));
   }
-  return { lora, saved };
+  return { lora, saved, ...(bottlenecks.size === 0 ? {} : { bottlenecks }) };
 }
 
 type Bad = (problem: string) => BadInputError;
@@ -96,6 +109,8 @@ function partOf(name: string, type: AdapterType, bad: Bad): { path: string; part
   // PEFT inserts the adapter's name in memory, and some tools save it.
   const lora = /^(.+)\.(lora|scales)_([AB])(?:\.default)?\.weight$/.exec(inner);
   if (lora?.[2] === type) return { path: lora[1], part: lora[3] as "A" | "B" };
+  const bottleneck = /^(.+)\.(adapter_(?:down|up)\.(?:weight|bias))$/.exec(inner);
+  if (bottleneck !== null) return { path: bottleneck[1], part: bottleneck[2] as BottleneckPart };
   const full = /^(.+?)(?:\.modules_to_save(?:\.default)?)?\.(weight|bias)$/.exec(inner);
   if (full === null || /\.(lora|scales)_/.test(inner)) {
     throw bad(`tensor ${quoted} is of no kind graft knows`);

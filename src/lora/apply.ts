@@ -2,6 +2,7 @@
 import { BadInputError } from "../errors.ts";
 import type { Model } from "../graph/types.ts";
 import type { Adapter } from "./adapter_files.ts";
+import { injectBottlenecks } from "./bottleneck/inject.ts";
 import { loraScale } from "./config.ts";
 import { modelDigest } from "./digest.ts";
 import { addClassificationHead } from "./head.ts";
@@ -35,7 +36,12 @@ export function adapterSites(
   });
 }
 
-function moduleOf(modules: readonly LinearModule[], path: string): LinearModule {
+/**
+ * The module of a path.
+ *
+ * @throws {BadInputError} if the model does not have it
+ */
+export function moduleOf(modules: readonly LinearModule[], path: string): LinearModule {
   const found = modules.find((module) => module.path === path);
   if (found !== undefined) return found;
   throw unknownModule(modules, path);
@@ -92,6 +98,11 @@ export function applyAdapter(
   };
   for (const [path, values] of adapter.saved) {
     take(makeTrainable(now, moduleOf(modules, path), values, options));
+  }
+  const { bottlenecks, config } = adapter;
+  if (bottlenecks !== undefined && config.bottleneck !== undefined) {
+    const followed = [...bottlenecks.keys()].map((path) => moduleOf(modules, path));
+    take(injectBottlenecks(now, followed, bottlenecks, config.bottleneck, options));
   }
   if (adapter.head !== undefined) {
     const pooling = adapter.card?.pooling ?? "mean";

@@ -87,6 +87,8 @@ export class GraphEdit {
     const now = this.#replaced.get(node) ?? node;
     this.#replaced.set(node, {
       ...now,
+      // A node that an earlier edit added is called as its output, and so is the next one.
+      name: now.name === from ? to : now.name,
       outputs: now.outputs.map((output) => output === from ? to : output),
     });
   }

@@ -5,7 +5,9 @@
  * Source: `peft.LoraConfig` and the files PEFT 0.10 and 0.21 write.
  */
 import { BadInputError } from "../errors.ts";
+import { type BottleneckConfig, NON_LINEARITIES, PLACEMENTS } from "./bottleneck/config.ts";
 import { JsonFields } from "./json_fields.ts";
+import { formatPeftType, isLowRank, type Method, parsePeftType } from "./peft_type.ts";
 
 /** PEFT's task types that graft trains. */
 export type TaskType = "CAUSAL_LM" | "SEQ_CLS" | "FEATURE_EXTRACTION";
@@ -15,14 +17,11 @@ export type AdapterType = (typeof ADAPTER_TYPES)[number];
 /** Kinds of adapters. */
 export const ADAPTER_TYPES = ["lora", "scales"] as const;
 
-/** `peft_type` of each; PEFT itself has no scale adapters, and reports that. */
-const PEFT_TYPES: Readonly<Record<AdapterType, string>> = { lora: "LORA", scales: "GRAFT_SCALES" };
-
 /** The fields of an adapter's `adapter_config.json` that affect its results. */
 export interface PeftConfig {
   /** Kind of the adapter. */
   readonly adapterType: AdapterType;
-  /** Rank where no pattern says another. */
+  /** Rank where no pattern says another; 0 if the adapter has no low-rank matrices. */
   readonly rank: number;
   /** The update counts alpha / rank times. */
   readonly alpha: number;
@@ -44,17 +43,40 @@ export interface PeftConfig {
   readonly base?: string;
   /** Whether A started from a normal distribution. */
   readonly gaussian: boolean;
+  /** Its bottleneck adapters. */
+  readonly bottleneck?: BottleneckConfig;
+}
+
+/** The methods that an adapter combines. */
+export function methodsOf({ rank, adapterType, bottleneck }: PeftConfig): readonly Method[] {
+  const beside = bottleneck === undefined ? [] : [bottleneck.placement];
+  return rank > 0 || beside.length === 0 ? [adapterType, ...beside] : beside;
 }
 
 /** The text of `adapter_config.json`. */
 export function formatPeftConfig(config: PeftConfig): string {
+  const methods = methodsOf(config);
   const fields = {
-    alpha_pattern: config.alphaPattern,
+    ...methods.some(isLowRank) ? lowRankFields(config) : {},
+    ...bottleneckFields(config.bottleneck),
     auto_mapping: null,
     base_model_name_or_path: config.base ?? null,
+    inference_mode: true,
+    modules_to_save: config.modulesToSave.length === 0 ? null : config.modulesToSave,
+    peft_type: formatPeftType(methods),
+    revision: null,
+    task_type: config.taskType ?? null,
+  };
+  // In the order of their names, as PEFT writes them.
+  const sorted = Object.entries(fields).sort(([a], [b]) => a < b ? -1 : 1);
+  return JSON.stringify(Object.fromEntries(sorted), null, 2) + "\n";
+}
+
+function lowRankFields(config: PeftConfig) {
+  return {
+    alpha_pattern: config.alphaPattern,
     bias: "none",
     fan_in_fan_out: false,
-    inference_mode: true,
     init_lora_weights: config.gaussian ? "gaussian" : true,
     layer_replication: null,
     layers_pattern: null,
@@ -64,23 +86,21 @@ export function formatPeftConfig(config: PeftConfig): string {
     lora_dropout: config.dropout,
     megatron_config: null,
     megatron_core: "megatron.core",
-    modules_to_save: config.modulesToSave.length === 0 ? null : config.modulesToSave,
-    peft_type: PEFT_TYPES[config.adapterType],
     r: config.rank,
     rank_pattern: config.rankPattern,
-    revision: null,
     target_modules: config.targetModules,
-    task_type: config.taskType ?? null,
     use_dora: false,
     use_rslora: config.useRslora,
   };
-  return JSON.stringify(fields, null, 2) + "\n";
 }
+
+const bottleneckFields = (config: BottleneckConfig | undefined) =>
+  config && { reduction_factor: config.reductionFactor, non_linearity: config.nonLinearity };
 
 /** Fields read below. */
 const READ =
   "r lora_alpha lora_dropout rank_pattern alpha_pattern use_rslora target_modules modules_to_save " +
-  "task_type base_model_name_or_path peft_type bias init_lora_weights use_dora";
+  "task_type base_model_name_or_path peft_type bias init_lora_weights use_dora reduction_factor non_linearity";
 /** Fields that do not affect a finished adapter's results, or that its tensors determine. */
 const HARMLESS =
   "auto_mapping inference_mode revision peft_version layers_pattern layers_to_transform " +
@@ -96,9 +116,11 @@ const KNOWN: ReadonlySet<string> = new Set([...READ.split(" "), ...HARMLESS.spli
  */
 export function parsePeftConfig(text: string, file = "adapter_config.json"): PeftConfig {
   const json = JsonFields.parse(text, file);
-  refuseUnsupported(json);
-  const rank = json.number("r");
-  if (rank === undefined || !Number.isSafeInteger(rank) || rank < 1) {
+  const methods = refuseUnsupported(json);
+  const rank = methods.some(isLowRank) ? json.number("r") : 0;
+  if (
+    rank === undefined || !Number.isSafeInteger(rank) || rank < (methods.some(isLowRank) ? 1 : 0)
+  ) {
     throw json.wrong("r", "a whole number >= 1");
   }
   const alpha = json.number("lora_alpha") ?? 8;
@@ -106,7 +128,7 @@ export function parsePeftConfig(text: string, file = "adapter_config.json"): Pef
   if (!(dropout >= 0 && dropout < 1)) throw json.wrong("lora_dropout", "in [0, 1)");
   const targets = json.fields.get("target_modules");
   return {
-    adapterType: json.string("peft_type") === PEFT_TYPES.scales ? "scales" : "lora",
+    adapterType: methods.includes("scales") ? "scales" : "lora",
     rank,
     alpha,
     dropout,
@@ -118,17 +140,34 @@ export function parsePeftConfig(text: string, file = "adapter_config.json"): Pef
     taskType: json.string("task_type"),
     base: json.string("base_model_name_or_path"),
     gaussian: json.fields.get("init_lora_weights") === "gaussian",
+    ...bottleneckOf(methods, json),
   };
 }
 
-function refuseUnsupported(json: JsonFields): void {
-  const refuse = (what: string) => {
+function bottleneckOf(
+  methods: readonly Method[],
+  json: JsonFields,
+): Pick<PeftConfig, "bottleneck"> {
+  const placement = PLACEMENTS.find((placement) => methods.includes(placement));
+  if (placement === undefined) return {};
+  const nonLinearity = NON_LINEARITIES.find((name) => name === json.string("non_linearity"));
+  if (nonLinearity === undefined) {
+    throw json.wrong("non_linearity", `one of ${NON_LINEARITIES.join(", ")}`);
+  }
+  const reductionFactor = json.number("reduction_factor") ?? 0;
+  if (!(reductionFactor > 0)) throw json.wrong("reduction_factor", "a number > 0");
+  return { bottleneck: { placement, reductionFactor, nonLinearity } };
+}
+
+/** Refuses what graft does not implement; returns the adapter's methods. */
+function refuseUnsupported(json: JsonFields): readonly Method[] {
+  const refuse = (what: string): never => {
     throw new BadInputError(
-      `${json.file}: ${what} is not supported; graft reads plain LoRA and its own adapters of scales`,
+      `${json.file}: ${what} is not supported; graft reads plain LoRA and its own adapters of scales and bottleneck adapters`,
     );
   };
   const kind = json.string("peft_type");
-  if (!Object.values(PEFT_TYPES).includes(kind ?? "")) refuse(`adapter kind "${kind}"`);
+  const methods = parsePeftType(kind ?? "") ?? refuse(`adapter kind "${kind}"`);
   if (json.boolean("use_dora") === true) refuse("DoRA (use_dora)");
   const bias = json.string("bias") ?? "none";
   if (bias !== "none") refuse(`trained biases (bias: "${bias}")`);
@@ -140,6 +179,7 @@ function refuseUnsupported(json: JsonFields): void {
   for (const [name, value] of json.fields) {
     if (!KNOWN.has(name) && !isOff(value)) refuse(`option "${name.slice(0, 80)}"`);
   }
+  return methods;
 }
 
 /** Whether a value turns an option off. */

@@ -108,6 +108,7 @@ export function switchedAdapter(
     );
   };
   if (adapter.config.adapterType === "scales") refuse("is a scale adapter");
+  if (adapter.bottlenecks !== undefined) refuse("has bottleneck adapters");
   if (adapter.saved.size > 0) refuse("has modules trained in full");
   if (adapter.head !== undefined) refuse("has a head of its own");
   const sites = new Map(adapterSites(modules, adapter).map((site) => [site.module.path, site]));

@@ -111,9 +111,13 @@ function matching(modules: readonly LinearModule[], target: string): readonly Li
   return named.length > 0 ? named : modules.filter(({ path }) => shorthandMatches(target, path));
 }
 
-function layerFilter(
+/** The layers that a configuration is about. */
+export type LayerChoice = Pick<LoraConfig, "layers" | "numLayers">;
+
+/** Whether a module lies in the chosen layers. */
+export function layerFilter(
   modules: readonly LinearModule[],
-  { layers, numLayers }: LoraConfig,
+  { layers, numLayers }: LayerChoice,
 ): (module: LinearModule) => boolean {
   const last = Math.max(-1, ...modules.map((module) => module.layer ?? -1));
   const first = numLayers === undefined || numLayers === -1 ? 0 : last - numLayers + 1;

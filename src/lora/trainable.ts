@@ -2,6 +2,7 @@
 import type { Tensor } from "../graph/tensor.ts";
 import type { Model, ValueInfo } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
+import type { BottleneckPart } from "./bottleneck/weights.ts";
 import type { GraphEdit } from "./edit.ts";
 
 /** A tensor that training changes, under the initializer's (or graph input's) name. */
@@ -9,7 +10,7 @@ export interface Trainable {
   /** Module path. */
   readonly path: string;
   /** Which tensor of the module it is. */
-  readonly which: "A" | "B" | "weight" | "bias";
+  readonly which: "A" | "B" | "weight" | "bias" | BottleneckPart;
   /** Its dimensions. */
   readonly dims: readonly number[];
 }

@@ -3,7 +3,7 @@ import { dirname } from "@std/path";
 import { RefusedError } from "../errors.ts";
 import { checkBase } from "../lora/apply.ts";
 import { modelDigest } from "../lora/digest.ts";
-import { certificateJson, type Decision } from "../lora/merge/certificate_report.ts";
+import { besideNote, certificateJson, type Decision } from "../lora/merge/certificate_report.ts";
 import {
   adapterChanges,
   bestCandidate,
@@ -55,6 +55,7 @@ export async function mergeAdapters(
   checkTarget(savePath, force);
   for (const { adapter, label } of adapters) checkBase(adapter, base.model, label);
   const changes = adapterChanges(base.model, adapters);
+  if (changes.beside !== undefined) request.onNote?.(besideNote(changes.beside));
   // Before any measuring, which takes minutes.
   const methods: readonly MergeMethod[] = methodsFor(
     runner,
@@ -74,7 +75,7 @@ export async function mergeAdapters(
   // A model without logits gets the new head, so that what the adapter adds to it shows.
   const references = adapted === undefined ? {} : await referencesOf(
     (model, which, what) => measureModel(runner, model, request, progress, [which, what]),
-    changes.finish?.(base.model) ?? base.model,
+    changes.addHead?.(base.model) ?? base.model,
     adapted,
     request.onNote,
   );
@@ -94,7 +95,8 @@ export async function mergeAdapters(
     ...decided,
     chosen,
     measured,
-    addsHead: changes.finish !== undefined,
+    addsHead: changes.addHead !== undefined,
+    beside: changes.beside,
     baseDigest: modelDigest(base.model),
     adapters: adapters.map(({ label, weight }) => ({ label, weight })),
     runtime: runner.description,

@@ -41,6 +41,8 @@ export function methodsFor(
         name("method"),
     );
   }
+  // Only what is beside the weights is written: nothing is rounded.
+  if (changes.length === 0) return [method ?? "nearest"];
   const paths = new Set(changes.map(({ path }) => path));
   const adapted = findModules(base).filter((module) => paths.has(module.path));
   const missing = noEightBits(runner, adapted);

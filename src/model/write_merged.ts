@@ -2,6 +2,7 @@
 import type { RefusedError } from "../errors.ts";
 import {
   type AdapterChanges,
+  additionOf,
   computeMatrices,
   type GramSource,
   type MatrixReport,
@@ -65,7 +66,7 @@ export interface RefusedMerge {
 export async function writeMerged(
   { base, savePath, changes, method, grams, runner, onProgress, signal }: WriteMergedRequest,
 ): Promise<WrittenMerge | RefusedMerge> {
-  const plan = planMerge(base.model, changes.changes, method, { finish: changes.finish });
+  const plan = planMerge(base.model, changes.changes, method, { finish: additionOf(changes) });
   // Planning has looked at each layer anew: what that left is tens of megabytes.
   collectGarbage();
   using product = grams === undefined ? undefined : await RuntimeProduct.open(runner);

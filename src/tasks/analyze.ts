@@ -12,6 +12,8 @@ import { DEFAULT_LORA, parseLayers } from "../lora/config.ts";
 import { indexGraph } from "../lora/graph_index.ts";
 import { findModules, type LinearModule } from "../lora/modules.ts";
 import type { WeightedAdapter } from "../lora/merge/mod.ts";
+import { methodsOf } from "../lora/peft_config.ts";
+import { isLowRank, METHOD_NAMES } from "../lora/peft_type.ts";
 import { weightValues } from "../lora/stored_matrix.ts";
 import { type LoraSite, resolveTargets } from "../lora/targets.ts";
 import { adapterFolder } from "../model/adapter_dir.ts";
@@ -151,9 +153,14 @@ function checkAdapter(adapter: Adapter, label: string, onEvent: (event: AnalyzeE
       `${label}: it is an adapter of scales, whose change of the weights has no low rank`,
     );
   }
-  if (adapter.head === undefined && adapter.saved.size === 0) return;
-  const text = `${label}: its head and the modules that it trained in full are not analysed`;
-  onEvent({ kind: "adapter note", text });
+  const beside = methodsOf(adapter.config).filter((method) => !isLowRank(method));
+  const left = [
+    ...beside.map((method) => `its ${METHOD_NAMES[method]}`),
+    ...adapter.head === undefined ? [] : ["its head"],
+    ...adapter.saved.size === 0 ? [] : ["the modules that it trained in full"],
+  ];
+  if (left.length === 0) return;
+  onEvent({ kind: "adapter note", text: `${label}: ${left.join(" and ")} are not analysed` });
 }
 
 /** Makes an adapter's update of a module: doubles of all modules would take twice the adapter's memory. */

@@ -167,7 +167,7 @@ Deno.test("Trainer.open() names the parameter that the model or the machine has 
     assertEquals(await parameterOf({ rankPattern: { nothing: 3 } }), "rankPattern");
     assertEquals(await parameterOf({ layers: "70" }), "layers");
     assertEquals(
-      await parameterOf({ adapterType: "scales", loraDropout: 0.1 }),
+      await parameterOf({ adapterType: ["scales"], loraDropout: 0.1 }),
       "loraDropout",
     );
     await assertRejects(

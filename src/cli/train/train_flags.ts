@@ -66,10 +66,19 @@ export const TRAIN_FLAGS = {
     ...P.useDora,
     group: ADAPTER,
   }),
-  adapterType: text(
-    "What to adapt: lora adds low-rank matrices to the weights; scales multiplies the scales of " +
-      "quantised weights by low-rank factors, which merges exactly",
+  adapterType: list(
+    "What to train, one method or several: lora adds low-rank matrices to the weights; scales " +
+      "multiplies the scales of quantised weights by low-rank factors, which merges exactly; houlsby " +
+      "and pfeiffer put bottleneck adapters behind layers",
     { ...P.adapterType, group: ADAPTER },
+  ),
+  reductionFactor: number(
+    "Width of a layer's output over that of the bottleneck adapter behind it",
+    { ...P.reductionFactor, group: ADAPTER },
+  ),
+  nonLinearity: text(
+    "Function of the bottleneck adapters; auto is swish for houlsby and relu for pfeiffer",
+    { ...P.nonLinearity, group: ADAPTER },
   ),
   initLoraWeights: text("How A starts; B starts at zero", { ...P.initLoraWeights, group: ADAPTER }),
   modulesToSave: list("Modules to train fully beside the adapter", {

@@ -1,6 +1,8 @@
 /** Refuses adapters that cannot be combined. */
 import { BadInputError, UsageError } from "../../errors.ts";
 import type { WeightedAdapter } from "../merge/adapters.ts";
+import { methodsOf } from "../peft_config.ts";
+import { METHOD_NAMES } from "../peft_type.ts";
 
 /**
  * Checks that adapters belong to one base and task, and that what replaces the base's tensors (heads,
@@ -11,10 +13,11 @@ import type { WeightedAdapter } from "../merge/adapters.ts";
  */
 export function checkCombinable(adapters: readonly WeightedAdapter[]): void {
   for (const { adapter, label } of adapters) {
-    if (adapter.config.adapterType === "lora") continue;
+    const other = methodsOf(adapter.config).find((method) => method !== "lora");
+    if (other === undefined) continue;
+    const what = other === "scales" ? "is an adapter of scales" : `has ${METHOD_NAMES[other]}`;
     throw new BadInputError(
-      `${label}: it is an adapter of scales, which cannot be combined with others; ` +
-        "`graft merge` can merge it",
+      `${label}: it ${what}, which cannot be combined with others; \`graft merge\` can merge it`,
     );
   }
   agree(adapters, "bases", ({ card }) => card?.baseDigest.slice(0, "sha256:".length + 12));

@@ -3,7 +3,8 @@ import { float32, toNumbers } from "../../graph/tensor.ts";
 import type { Model } from "../../graph/types.ts";
 import { UsageError } from "../../errors.ts";
 import type { Adapter } from "../adapter_files.ts";
-import { adapterSites } from "../apply.ts";
+import { adapterSites, moduleOf } from "../apply.ts";
+import { injectBottlenecks } from "../bottleneck/inject.ts";
 import { addClassificationHead } from "../head.ts";
 import { inject } from "../inject.ts";
 import type { LoraWeights } from "../lora_weights.ts";
@@ -11,6 +12,7 @@ import { indexGraph } from "../graph_index.ts";
 import { findModules, type LinearModule } from "../modules.ts";
 import { makeTrainable } from "../modules_to_save.ts";
 import type { AdapterType } from "../peft_config.ts";
+import type { Method } from "../peft_type.ts";
 import { injectScales, scaleGrid } from "../scale_adapter.ts";
 import type { LoraSite } from "../targets.ts";
 import type { LowRankUpdate, ModuleChange } from "./delta.ts";
@@ -25,11 +27,23 @@ export interface WeightedAdapter {
   readonly weight: number;
 }
 
-/** The changes that adapters make to a model: of its matrices, and a new head if they have one. */
+/** The changes that adapters make to a model: of its matrices, and what is added to its graph. */
 export interface AdapterChanges {
   readonly changes: readonly ModuleChange[];
   /** Adds the adapters' new head. */
-  readonly finish?: (model: Model) => Model;
+  readonly addHead?: (model: Model) => Model;
+  /** Adds the modules that cannot be folded into weights; the head follows them. */
+  readonly addBeside?: (model: Model) => Model;
+  /** Methods of those modules. */
+  readonly beside?: readonly Method[];
+}
+
+/** The whole addition to a model with merged weights; `undefined` if there is none. */
+export function additionOf(
+  { addHead, addBeside }: AdapterChanges,
+): ((model: Model) => Model) | undefined {
+  if (addHead === undefined || addBeside === undefined) return addHead ?? addBeside;
+  return (model) => addHead(addBeside(model));
 }
 
 /**
@@ -74,14 +88,34 @@ export function adapterChanges(
       };
     }),
     ...headOf(adapters),
+    ...besideOf(modules, adapters),
   };
+}
+
+/** Bottleneck adapters of one of the adapters; they cannot be added up. */
+function besideOf(
+  modules: readonly LinearModule[],
+  adapters: readonly WeightedAdapter[],
+): Pick<AdapterChanges, "addBeside" | "beside"> {
+  let found: Pick<AdapterChanges, "addBeside" | "beside"> = {};
+  for (const { adapter: { bottlenecks, config }, weight, label } of adapters) {
+    const { bottleneck } = config;
+    if (bottlenecks === undefined || bottleneck === undefined) continue;
+    refuseMixing("bottleneck adapters", label, weight, found.beside !== undefined);
+    const followed = [...bottlenecks.keys()].map((path) => moduleOf(modules, path));
+    found = {
+      beside: [bottleneck.placement],
+      addBeside: (model) => injectBottlenecks(model, followed, bottlenecks, bottleneck).model,
+    };
+  }
+  return found;
 }
 
 function replacements(adapters: readonly WeightedAdapter[]) {
   const out = new Map<string, Pick<ModuleChange, "weight" | "bias">>();
   for (const { adapter: { saved }, weight, label } of adapters) {
     for (const [path, values] of saved) {
-      refuseMixing(`module "${path}"`, label, weight, out.has(path));
+      refuseMixing(`a fully trained module "${path}"`, label, weight, out.has(path));
       out.set(path, {
         weight: Float32Array.from(toNumbers(values.weight)),
         ...(values.bias === undefined ? {} : { bias: Float32Array.from(toNumbers(values.bias)) }),
@@ -91,15 +125,15 @@ function replacements(adapters: readonly WeightedAdapter[]) {
   return out;
 }
 
-function headOf(adapters: readonly WeightedAdapter[]): Pick<AdapterChanges, "finish"> {
-  let finish: AdapterChanges["finish"];
+function headOf(adapters: readonly WeightedAdapter[]): Pick<AdapterChanges, "addHead"> {
+  let addHead: AdapterChanges["addHead"];
   for (const { adapter: { head, card }, weight, label } of adapters) {
     if (head === undefined) continue;
-    refuseMixing("classification head", label, weight, finish !== undefined);
-    finish = (model) =>
+    refuseMixing("a classification head", label, weight, addHead !== undefined);
+    addHead = (model) =>
       addClassificationHead(model, head, { pooling: card?.pooling ?? "mean" }).model;
   }
-  return finish === undefined ? {} : { finish };
+  return addHead === undefined ? {} : { addHead };
 }
 
 /**
@@ -108,7 +142,8 @@ function headOf(adapters: readonly WeightedAdapter[]): Pick<AdapterChanges, "fin
  * Several adapters of one module become one with the sum of their ranks: Σ sᵢ·Bᵢ·Aᵢ is [s₁B₁ s₂B₂ …]
  * times the stacked Aᵢ.
  */
-export function withAdapters(model: Model, { changes, finish }: AdapterChanges): Model {
+export function withAdapters(model: Model, adapters: AdapterChanges): Model {
+  const { changes } = adapters;
   const { model: rescaled, left } = withNewScales(model, changes);
   const modules = new Map(findModules(rescaled).map((module) => [module.path, module]));
   const index = indexGraph(rescaled.graph);
@@ -129,7 +164,7 @@ export function withAdapters(model: Model, { changes, finish }: AdapterChanges):
       ...(bias === undefined ? {} : { bias: float32([module.outFeatures], bias) }),
     }).model;
   }
-  return finish === undefined ? adapted : finish(adapted);
+  return additionOf(adapters)?.(adapted) ?? adapted;
 }
 
 /** Joins the adapters of each module. */
@@ -174,12 +209,10 @@ function stacked(
 
 function refuseMixing(what: string, label: string, weight: number, twice: boolean): void {
   if (twice) {
-    throw new UsageError(
-      `Cannot merge ${label}: another adapter brings a fully trained ${what} too`,
-    );
+    throw new UsageError(`Cannot merge ${label}: another adapter brings ${what} too`);
   }
   if (weight === 1) return;
   throw new UsageError(
-    `Cannot merge ${label} with weight ${weight}: its fully trained ${what} can only replace; use weight 1`,
+    `Cannot merge ${label} with weight ${weight}: ${what} can only be taken as trained; use weight 1`,
   );
 }

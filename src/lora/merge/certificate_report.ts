@@ -11,6 +11,7 @@ import {
   type Measurements,
   sameBest,
 } from "./certificate.ts";
+import { type Method, METHOD_NAMES as PARTS } from "../peft_type.ts";
 import type { MatrixReport } from "./matrix.ts";
 import { slowerThanBase } from "./slower_than_base.ts";
 
@@ -37,6 +38,8 @@ export interface Decision {
   readonly forced: boolean;
   /** Whether the adapters add a head that the base lacks; default false. */
   readonly addsHead?: boolean;
+  /** Methods of the adapters that cannot be folded into weights; default none. */
+  readonly beside?: readonly Method[];
   /** Digest of the base's graph and weights. */
   readonly baseDigest: string;
   /** What was merged. */
@@ -59,7 +62,8 @@ export function certificateJson(decision: Decision): string {
     method: chosen.method,
     least_gain_kept: decision.minGainKept,
     forced: decision.forced,
-    slower_because: slowerThanBase(chosen, decision.addsHead ?? false) ?? null,
+    slower_because: slowerThanBase(chosen, decision.addsHead ?? false, decision.beside) ?? null,
+    beside_the_weights: decision.beside ?? [],
     held_out: base === undefined || adapter === undefined ? null : {
       ...(decision.measuredOn === undefined ? {} : {
         data: decision.measuredOn.data,
@@ -201,6 +205,13 @@ export function formatCertificate(
   return [...table([head, ...rows]), "", ...summary(decision, name)];
 }
 
+/** Says which parts of adapters stay beside the weights. */
+export function besideNote(beside: readonly Method[]): string {
+  const what = beside.map((method) => PARTS[method]).join(" and ");
+  return `Not folded into the weights: ${what}, which are nodes of the written graph beside them and ` +
+    "cost time in every run";
+}
+
 /** Line with the interval of the share that a candidate keeps. */
 function intervalLine(
   { base, adapter }: Measurements,
@@ -221,7 +232,7 @@ function intervalLine(
 }
 
 function summary(
-  { chosen, minGainKept, forced, measured, addsHead = false }: Decision,
+  { chosen, minGainKept, forced, measured, addsHead = false, beside }: Decision,
   name: NameParameter,
 ): readonly string[] {
   const { matrices, latency } = chosen;
@@ -229,9 +240,12 @@ function summary(
     ? ` (${percent(weighted(matrices, "outputError"))} in the layers' outputs)`
     : "";
   const lines = [
-    `${matrices.length} matrices: ‖ΔW‖/‖W‖ ${percent(weighted(matrices, "relativeDelta"))}, ` +
-    `rounding error ${percent(weighted(matrices, "requantisationError"))} of ‖ΔW‖${outputs}, ` +
-    `${percent(weighted(matrices, "changedCodes"))} of the codes changed`,
+    ...matrices.length === 0 ? [] : [
+      `${matrices.length} matrices: ‖ΔW‖/‖W‖ ${percent(weighted(matrices, "relativeDelta"))}, ` +
+      `rounding error ${percent(weighted(matrices, "requantisationError"))} of ‖ΔW‖${outputs}, ` +
+      `${percent(weighted(matrices, "changedCodes"))} of the codes changed`,
+    ],
+    ...beside === undefined ? [] : [besideNote(beside)],
     ...intervalLine(measured, chosen),
   ];
   if (latency !== undefined) {
@@ -243,7 +257,7 @@ function summary(
           latency.controlRatio.toFixed(3)
         }×`,
     );
-    const why = slowerThanBase(chosen, addsHead);
+    const why = slowerThanBase(chosen, addsHead, beside);
     if (why !== undefined) lines.push(`Slower by ${percent(latency.ratio - 1)}: ${why}`);
   }
   const rounding = [measured.base, measured.adapter, chosen.evaluated]

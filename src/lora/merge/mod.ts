@@ -2,6 +2,7 @@
 export {
   type AdapterChanges,
   adapterChanges,
+  additionOf,
   type WeightedAdapter,
   withAdapters,
 } from "./adapters.ts";

@@ -83,12 +83,12 @@ export interface MergePlan {
    */
   readonly model: Model;
   readonly tasks: readonly MatrixTask[];
-  /** Replaced biases and an added head: changes that no task reports. */
+  /** Replaced biases, and what is added to the graph: changes that no task reports. */
   readonly otherChanges: readonly string[];
 }
 
 export interface PlanOptions {
-  /** Edits that follow the merge, such as an adapter's classification head. */
+  /** Adds an adapter's classification head, and its modules beside the weights. */
   readonly finish?: (model: Model) => Model;
 }
 
@@ -126,7 +126,7 @@ export function planMerge(
   if (options.finish !== undefined) model = options.finish(model);
   const otherChanges = [
     ...changes.filter(({ bias }) => bias !== undefined).map(({ path }) => `${path}.bias`),
-    ...options.finish === undefined ? [] : ["head"],
+    ...options.finish === undefined ? [] : ["added nodes"],
   ];
   return { method, model, tasks: planner.tasks, otherChanges };
 }

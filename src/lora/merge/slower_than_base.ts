@@ -1,4 +1,5 @@
 /** Explains why a merged model runs slower than its base. */
+import { type Method, METHOD_NAMES } from "../peft_type.ts";
 import type { Candidate, Latency } from "./certificate.ts";
 
 /** Latency relative to the base's above which a reason is given. */
@@ -6,11 +7,13 @@ const MOST = 1.01;
 
 /**
  * @param addsHead whether the adapter adds a classification head that the base lacks
+ * @param beside methods whose modules are beside the weights
  * @returns `undefined` if it is not slower, or was not timed
  */
 export function slowerThanBase(
   { latency, method, matrices }: Candidate,
   addsHead: boolean,
+  beside: readonly Method[] = [],
 ): string | undefined {
   if (latency === undefined || !(latency.ratio > MOST)) return undefined;
   const reasons = [
@@ -23,6 +26,7 @@ export function slowerThanBase(
       ]
       : [],
     ...addsHead ? ["it has the adapter's new head"] : [],
+    ...beside.map((method) => `it computes the ${METHOD_NAMES[method]}`),
   ];
   return reasons.length > 0 ? reasons.join(", and ") : sameWork(latency);
 }

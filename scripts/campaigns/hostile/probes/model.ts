@@ -15,7 +15,12 @@ import {
   resolveTargets,
 } from "../../../../src/lora/mod.ts";
 import type { Adapter } from "../../../../src/lora/adapter_files.ts";
-import { adapterChanges, computeMerge, planMerge } from "../../../../src/lora/merge/mod.ts";
+import {
+  adapterChanges,
+  additionOf,
+  computeMerge,
+  planMerge,
+} from "../../../../src/lora/merge/mod.ts";
 import { usualTargets } from "../../../../src/lora/targets.ts";
 import { inspectModel } from "../../../../src/model/inspect.ts";
 import { loadOnnx } from "../../../../src/model/load_onnx.ts";
@@ -179,8 +184,9 @@ async function train(model: Model): Promise<void> {
 
 /** Merges an adapter as `--method nearest` does. */
 export async function mergeModel(model: Model, adapter: Adapter): Promise<void> {
-  const { changes, finish } = adapterChanges(model, [{ label: "adapter", adapter, weight: 1 }]);
-  await computeMerge(planMerge(model, changes, "nearest", { finish }), () => {});
+  const all = adapterChanges(model, [{ label: "adapter", adapter, weight: 1 }]);
+  const finish = additionOf(all);
+  await computeMerge(planMerge(model, all.changes, "nearest", { finish }), () => {});
 }
 
 /** Runs a model as `run` and `eval` do. */

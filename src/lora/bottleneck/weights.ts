@@ -1,0 +1,78 @@
+/** The tensors of bottleneck adapters: names, shapes, initial values. */
+import { BadInputError } from "../../errors.ts";
+import type { Tensor } from "../../graph/tensor.ts";
+import { initLinear, type RandomSource } from "../init.ts";
+import { type BottleneckConfig, bottleneckWidth } from "./config.ts";
+import type { LinearModule } from "../modules.ts";
+import { float32 } from "../../graph/tensor.ts";
+
+/** Parts of an adapter, as the graph and the files name them after the layer's path. */
+export const BOTTLENECK_PARTS = [
+  "adapter_down.weight",
+  "adapter_down.bias",
+  "adapter_up.weight",
+  "adapter_up.bias",
+] as const;
+/** One of {@linkcode BOTTLENECK_PARTS}. */
+export type BottleneckPart = (typeof BOTTLENECK_PARTS)[number];
+
+/**
+ * An adapter behind a layer of `features` outputs, float32: D [width, features], d [width],
+ * U [features, width], u [features].
+ */
+export type BottleneckWeights = Readonly<Record<BottleneckPart, Tensor>>;
+
+/**
+ * Adapters before the first step: D as PyTorch initialises linear layers, the rest zero, so that training
+ * starts at the base, as with `init_weights="mam_adapter"` of the library `adapters`.
+ */
+export function initBottlenecks(
+  modules: readonly LinearModule[],
+  config: BottleneckConfig,
+  random: RandomSource,
+): ReadonlyMap<string, BottleneckWeights> {
+  return new Map(modules.map(({ path, outFeatures }) => {
+    const width = bottleneckWidth(outFeatures, config);
+    const zeros = (...dims: number[]) =>
+      float32(dims, new Float32Array(dims.reduce((count, dim) => count * dim, 1)));
+    return [path, {
+      "adapter_down.weight": initLinear(width, outFeatures, random).weight,
+      "adapter_down.bias": zeros(width),
+      "adapter_up.weight": zeros(outFeatures, width),
+      "adapter_up.bias": zeros(outFeatures),
+    }];
+  }));
+}
+
+/**
+ * All parts of the adapter behind a layer.
+ *
+ * @param features outputs of the layer, if it is known
+ * @throws {BadInputError} if a part is missing or they do not fit each other or the layer
+ */
+export function checkedBottleneck(
+  path: string,
+  parts: Readonly<Partial<Record<BottleneckPart, Tensor>>>,
+  features = parts["adapter_up.bias"]?.dims[0] ?? 0,
+): BottleneckWeights {
+  const width = parts["adapter_down.bias"]?.dims[0] ?? 0;
+  const shapes: Readonly<Record<BottleneckPart, readonly number[]>> = {
+    "adapter_down.weight": [width, features],
+    "adapter_down.bias": [width],
+    "adapter_up.weight": [features, width],
+    "adapter_up.bias": [features],
+  };
+  for (const part of BOTTLENECK_PARTS) {
+    const found = parts[part];
+    if (found === undefined) {
+      throw new BadInputError(`The adapter behind "${path}" has no ${part}`);
+    }
+    const fits = found.dtype === "float32" && `${found.dims}` === `${shapes[part]}` && width > 0;
+    if (fits) continue;
+    throw new BadInputError(
+      `The adapter behind "${path}": ${part} must be float32[${shapes[part]}]: current value is ` +
+        `${found.dtype}[${found.dims}]`,
+    );
+  }
+  return parts as BottleneckWeights;
+}
