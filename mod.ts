@@ -284,6 +284,15 @@ export type { ModelKind } from "./src/model/model_kind.ts";
 export { loadAdapter, type LoadedAdapter, saveAdapter } from "./src/model/adapter_dir.ts";
 export type { Adapter } from "./src/lora/adapter_files.ts";
 export type { AdapterTensors, SavedModule } from "./src/lora/adapter_tensors.ts";
+export type {
+  BottleneckConfig,
+  BottleneckPart,
+  NonLinearity,
+  Placement,
+} from "./src/lora/bottleneck/config.ts";
+export { BOTTLENECK_PARTS, NON_LINEARITIES, PLACEMENTS } from "./src/lora/bottleneck/config.ts";
+export type { BottleneckWeights } from "./src/lora/bottleneck/weights.ts";
+export { type Method, METHODS } from "./src/lora/peft_type.ts";
 export type { AdapterCard, AdapterTask } from "./src/lora/adapter_card.ts";
 export {
   ADAPTER_TYPES,

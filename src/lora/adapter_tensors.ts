@@ -2,12 +2,8 @@
 import { BadInputError } from "../errors.ts";
 import { isFloating } from "../graph/dtype.ts";
 import { float32, type Tensor, toNumbers } from "../graph/tensor.ts";
-import {
-  BOTTLENECK_PARTS,
-  type BottleneckPart,
-  type BottleneckWeights,
-  checkedBottleneck,
-} from "./bottleneck/weights.ts";
+import { BOTTLENECK_PARTS, type BottleneckPart } from "./bottleneck/config.ts";
+import { type BottleneckWeights, checkedBottleneck } from "./bottleneck/weights.ts";
 import { loraName } from "./inject.ts";
 import type { LoraWeights } from "./lora_weights.ts";
 import type { AdapterType } from "./peft_config.ts";

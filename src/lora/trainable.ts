@@ -2,7 +2,7 @@
 import type { Tensor } from "../graph/tensor.ts";
 import type { Model, ValueInfo } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
-import type { BottleneckPart } from "./bottleneck/weights.ts";
+import type { BottleneckPart } from "./bottleneck/config.ts";
 import type { GraphEdit } from "./edit.ts";
 
 /** A tensor that training changes, under the initializer's (or graph input's) name. */

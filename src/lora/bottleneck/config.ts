@@ -38,3 +38,13 @@ export const bottleneckWidth = (
   features: number,
   { reductionFactor }: Pick<BottleneckConfig, "reductionFactor">,
 ): number => Math.max(1, Math.floor(features / reductionFactor));
+
+/** Parts of an adapter, as the graph and the files name them after the layer's path. */
+export const BOTTLENECK_PARTS = [
+  "adapter_down.weight",
+  "adapter_down.bias",
+  "adapter_up.weight",
+  "adapter_up.bias",
+] as const;
+/** One of {@linkcode BOTTLENECK_PARTS}. */
+export type BottleneckPart = (typeof BOTTLENECK_PARTS)[number];

@@ -10,13 +10,13 @@ import type { InjectOptions } from "../lora_weights.ts";
 import { callScope, type Op, opsAfter } from "../low_rank_parts.ts";
 import { callsOf, type LinearModule } from "../modules.ts";
 import { declareTrainable, type Trainable, type WithTrainable } from "../trainable.ts";
-import type { BottleneckConfig, NonLinearity } from "./config.ts";
 import {
   BOTTLENECK_PARTS,
+  type BottleneckConfig,
   type BottleneckPart,
-  type BottleneckWeights,
-  checkedBottleneck,
-} from "./weights.ts";
+  type NonLinearity,
+} from "./config.ts";
+import { type BottleneckWeights, checkedBottleneck } from "./weights.ts";
 
 const TRANSPOSE = { perm: { kind: "ints", value: [1, 0] } } as const;
 

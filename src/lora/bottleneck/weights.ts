@@ -1,20 +1,14 @@
 /** The tensors of bottleneck adapters: names, shapes, initial values. */
 import { BadInputError } from "../../errors.ts";
-import type { Tensor } from "../../graph/tensor.ts";
+import { float32, type Tensor } from "../../graph/tensor.ts";
 import { initLinear, type RandomSource } from "../init.ts";
-import { type BottleneckConfig, bottleneckWidth } from "./config.ts";
+import {
+  BOTTLENECK_PARTS,
+  type BottleneckConfig,
+  type BottleneckPart,
+  bottleneckWidth,
+} from "./config.ts";
 import type { LinearModule } from "../modules.ts";
-import { float32 } from "../../graph/tensor.ts";
-
-/** Parts of an adapter, as the graph and the files name them after the layer's path. */
-export const BOTTLENECK_PARTS = [
-  "adapter_down.weight",
-  "adapter_down.bias",
-  "adapter_up.weight",
-  "adapter_up.bias",
-] as const;
-/** One of {@linkcode BOTTLENECK_PARTS}. */
-export type BottleneckPart = (typeof BOTTLENECK_PARTS)[number];
 
 /**
  * An adapter behind a layer of `features` outputs, float32: D [width, features], d [width],
