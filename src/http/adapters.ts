@@ -173,7 +173,7 @@ export class Adapters {
   /**
    * Sets what requests for the base get, where they do not say: a mix of adapters.
    *
-   * @throws {ApiError} 404 for an id that is not known
+   * @throws {ApiError} 404 for an id that is not known, 400 for an adapter that is only merged
    */
   setUsual(parts: readonly AdapterScale[]): Promise<void> {
     return this.#inTurn(() => {

@@ -45,6 +45,11 @@ function mergedParts({ merged }: NamedAdapter): Partial<ServedModel> {
   return merged === undefined ? {} : { model: merged.model, hold: () => merged.hold() };
 }
 
+/** The adapters that requests may name, if one of the models takes any. */
+export function servedAdapters(models: Models): Adapters | undefined {
+  return models.list().find(({ adapters }) => adapters !== undefined)?.adapters;
+}
+
 /**
  * The model that a request names.
  *

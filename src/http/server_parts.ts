@@ -10,6 +10,8 @@ import type { RequestSpan } from "./trace/tracing.ts";
 
 /** Training by requests. */
 export interface FineTuning {
+  /** Name of the model that jobs train, in requests; it need not be loaded. */
+  readonly base: string;
   readonly files: FileStore;
   readonly jobs: Jobs;
   /** Largest upload. */

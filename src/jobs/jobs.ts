@@ -13,6 +13,9 @@ import { MetricsTail } from "./metrics_tail.ts";
 import { startTraining } from "./training_process.ts";
 import type { ProcessEnd, YieldingProcess } from "./yielding_process.ts";
 
+/** How often a job looks for its turn, and whether it should give it up. */
+const TURN_MS = 1000;
+
 /** Kills after which a job fails. */
 const MOST_KILLS = 3;
 
@@ -43,6 +46,14 @@ export interface NewJob {
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
+/** Says when a job may train beside other trainings. */
+export interface TrainingTurns {
+  /** The turn, until it is disposed of; `undefined` while another training has it. */
+  claim(): Disposable | undefined;
+  /** Whether a training that goes before jobs waits for it. */
+  isWanted(): boolean;
+}
+
 export interface JobsOptions {
   /** Folder of all jobs. */
   readonly folder: string;
@@ -53,6 +64,8 @@ export interface JobsOptions {
   readonly flags: readonly string[];
   /** Whether requests wait that a training should not slow down. */
   readonly isBusy: () => boolean;
+  /** Absent if nothing else trains. */
+  readonly turns?: TrainingTurns;
   /**
    * Called with a trained adapter's name and folder before its job has succeeded; returns why requests
    * cannot name it, `undefined` if they can.
@@ -65,6 +78,8 @@ export class Jobs {
   readonly #records = new Map<string, JobRecord>();
   readonly #kills = new Map<string, number>();
   #running: { readonly id: string; readonly process: YieldingProcess } | undefined;
+  /** Looks for a turn again. */
+  #waiting: ReturnType<typeof setTimeout> | undefined;
   #closed = false;
   #work: Promise<void> = Promise.resolve();
 
@@ -178,6 +193,7 @@ export class Jobs {
   /** Stops the job in work after a checkpoint; the next start goes on with it. */
   async close(): Promise<void> {
     this.#closed = true;
+    clearTimeout(this.#waiting);
     this.#running?.process.stop();
     await this.#work;
   }
@@ -188,12 +204,19 @@ export class Jobs {
     if (exists(folder)) removeDirectory(folder);
   }
 
-  /** Starts the oldest queued job if none is in work. */
+  /** Starts the oldest queued job if none is in work, once it is its turn. */
   #next(): void {
+    clearTimeout(this.#waiting);
     if (this.#closed || this.#running !== undefined) return;
     const oldest = this.list().findLast(({ state }) => state === "queued" || state === "running");
     if (oldest === undefined) return;
+    const turn = this.#options.turns === undefined ? ALWAYS : this.#options.turns.claim();
+    if (turn === undefined) {
+      this.#waiting = setTimeout(() => this.#next(), TURN_MS);
+      return;
+    }
     this.#work = this.#run(oldest).then(() => {
+      turn[Symbol.dispose]();
       this.#running = undefined;
       this.#next();
     });
@@ -215,18 +238,33 @@ export class Jobs {
       { isBusy, onLine: tell },
     );
     this.#running = { id, process };
+    const watch = setInterval(() => {
+      if (!this.#isTurnOver(id)) return;
+      clearInterval(watch);
+      process.stop();
+    }, TURN_MS);
     const end = await process.ended;
+    clearInterval(watch);
     tell();
     await this.#ended(this.#records.get(id)!, end).catch((error) => {
       this.#fail(this.#records.get(id)!, (error as Error).message);
     });
   }
 
+  /** Whether a job has to let another training go first; says so. */
+  #isTurnOver(id: string): boolean {
+    const record = this.#records.get(id)!;
+    if (record.state !== "running" || this.#options.turns?.isWanted() !== true) return false;
+    this.#save({ ...record, state: "queued" });
+    this.#event(id, "info", "Lets a round of the service train first, and goes on after it");
+    return true;
+  }
+
   async #ended(record: JobRecord, end: ProcessEnd): Promise<void> {
     const { id } = record;
     if (record.state === "cancelled") return this.#forget(record);
     if (end.ended === "stopped") {
-      // Paused by a request, or the server ends: then the record still says that it runs.
+      // Paused, or a round goes first, or the server ends: then the record still says that it runs.
       return;
     }
     if (end.ended === "killed") {
@@ -288,6 +326,9 @@ export class Jobs {
     return join(this.#options.folder, id, "events.jsonl");
   }
 }
+
+/** The turn where nothing else trains. */
+const ALWAYS: Disposable = { [Symbol.dispose]() {} };
 
 const RECORD = "job.json";
 

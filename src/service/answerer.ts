@@ -25,21 +25,35 @@ export interface Answerer extends Disposable {
   ask(text: string, options: AskOptions): Promise<Answer>;
 }
 
+/** One that {@linkcode openAnswerer} opens. */
+export interface OpenedAnswerer extends Answerer {
+  readonly model: InferenceModel;
+}
+
 /** Text of the probe, short and always the same. */
 const PROBE_TEXT = "ready";
+
+export interface OpenOptions {
+  /** Answers at the same time; default 1. */
+  readonly parallel?: number;
+  /** Modules whose adapters can be switched; default none. */
+  readonly loraTargetModules?: readonly string[];
+}
 
 /**
  * Opens a model folder and compiles it.
  *
- * @param parallel answers at the same time
  * @throws {GraftError} if it cannot be loaded
  */
 export async function openAnswerer(
   runner: Runner,
   path: string,
-  parallel = 1,
-): Promise<Answerer> {
-  const model = await InferenceModel.open({ model: path, parallel }, { runner });
+  { parallel = 1, loraTargetModules }: OpenOptions = {},
+): Promise<OpenedAnswerer> {
+  const model = await InferenceModel.open(
+    { model: path, parallel, loraTargetModules },
+    { runner },
+  );
   try {
     await model.prepare(METHODS[model.kind]);
   } catch (error) {

@@ -26,6 +26,11 @@ export interface ChildSettings {
   readonly validationSplit: number;
   /** Flags of the runtime for every child: `--threads 2`. */
   readonly runtimeFlags: readonly string[];
+  /**
+   * Waits until nothing else trains in the service's folder; returns `undefined` if the signal came first.
+   * Absent if nothing else does.
+   */
+  readonly claimTurn?: (signal: AbortSignal) => Promise<Disposable | undefined>;
   /** Flags of `graft eval` for reading the data, as the configuration sets them for training. */
   readonly dataFlags: readonly string[];
 }
@@ -49,13 +54,19 @@ interface Ended {
   readonly message: string;
 }
 
-export class ChildSteps implements JobSteps {
+export class ChildSteps implements JobSteps, Disposable {
+  #turn: Disposable | undefined;
+
   /** @param signal ends the current child in order */
   constructor(
     readonly settings: ChildSettings,
     readonly log: Log,
     readonly signal: AbortSignal,
   ) {}
+
+  [Symbol.dispose](): void {
+    this.#turn?.[Symbol.dispose]();
+  }
 
   async snapshot(cycle: string, inUse: string | null): Promise<CycleData | undefined> {
     const { data, trainConfig } = this.settings;
@@ -117,6 +128,8 @@ export class ChildSteps implements JobSteps {
   }
 
   async #run(cycle: string, args: readonly string[]): Promise<Ended> {
+    // From the first child on; a round that finds nothing new holds up no job.
+    this.#turn ??= await this.settings.claimTurn?.(this.signal);
     if (this.signal.aborted) {
       return { code: EXIT.interrupted, signal: null, stdout: "", message: "" };
     }

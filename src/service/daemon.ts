@@ -33,6 +33,8 @@ export interface DaemonOptions {
   readonly earlier: () => readonly InUse[];
   /** Opens it: a promoted one or the base. */
   readonly open: (inUse: InUse) => Promise<Answerer>;
+  /** Called once the model in use has answered. */
+  readonly onReady?: () => void;
   /** Aborted when the service must end. */
   readonly signal: AbortSignal;
 }
@@ -86,6 +88,7 @@ export async function serve(options: DaemonOptions): Promise<boolean> {
     MODEL: loaded.name ?? "base",
     EVENT: "ready",
   });
+  options.onReady?.();
 
   const follow = followModel(options, () => loaded.name, async (next) => {
     // Between two answers, so that none is cut and two models never answer on the socket at the same

@@ -1,59 +1,27 @@
 /** The daemon's HTTP side: OpenAI's API over the model in use, which changes between two requests. */
-import { Admission } from "../http/admission.ts";
-import { createApp } from "../http/app.ts";
-import { drainRequests, FLUSH_MS } from "../http/drain.ts";
-import type { Hosts, Keys } from "../http/guard.ts";
 import { HeldModel } from "../http/held_model.ts";
-import { listen, type Listening, type ListenOptions } from "../http/listen.ts";
-import { Metrics } from "../http/metrics.ts";
+import { HttpServer, type HttpServerOptions } from "../http/http_server.ts";
 import type { ServedModel } from "../http/served_model.ts";
-import type { Tracing } from "../http/trace/tracing.ts";
 import type { Log } from "../system/journal_log.ts";
 import { unixSeconds } from "../system/unix_time.ts";
 import type { InferenceModel } from "../tasks/inference_model.ts";
 
-export interface HttpFrontOptions {
-  readonly listen: ListenOptions;
-  readonly keys: Keys;
-  readonly hosts: Hosts;
-  /** Most tokens of an answer that a request states none for. */
-  readonly maxTokens: number;
-  /** Answers at the same time, and requests in work and waiting. */
-  readonly parallel: number;
-  readonly mostRequests: number;
+export interface HttpFrontOptions extends Omit<HttpServerOptions, "models" | "onFailure"> {
   readonly log: Log;
-  /** Absent: requests are not traced. */
-  readonly tracing?: Tracing;
 }
 
 export class HttpFront {
-  readonly #admission: Admission;
-  readonly #stop = new AbortController();
-  readonly #listen: () => Promise<Listening>;
-  /** Whether the socket is somebody else's, so that connections wait there while nobody accepts them. */
-  readonly #isHanded: boolean;
-  readonly #tracing: Tracing | undefined;
-  #listening: Promise<Listening> | undefined;
+  readonly #server: HttpServer;
+  /** The base with adapters, which stays open whatever model is in use. */
+  #base: ServedModel | undefined;
   #used: { readonly served: ServedModel; readonly held: HeldModel } | undefined;
 
-  private constructor(options: HttpFrontOptions) {
-    const { keys, hosts, maxTokens, parallel, log, tracing } = options;
-    const admission = this.#admission = new Admission(options.mostRequests);
-    const app = createApp({
-      models: { list: () => this.#used === undefined ? [] : [this.#used.served] },
-      admission,
-      metrics: new Metrics(() => admission.inWork, () => Deno.memoryUsage().rss),
-      maxTokens,
-      parallel,
-      stop: this.#stop.signal,
-      keys,
-      hosts,
+  private constructor({ log, ...options }: HttpFrontOptions) {
+    this.#server = new HttpServer({
+      ...options,
+      models: { list: () => this.#models() },
       onFailure: (error, id) => log("error", `${id}: ${error}`),
-      tracing,
     });
-    this.#tracing = tracing;
-    this.#isHanded = options.listen.fd !== undefined;
-    this.#listen = () => listen(app.fetch, options.listen);
   }
 
   /**
@@ -63,13 +31,18 @@ export class HttpFront {
    */
   static async open(options: HttpFrontOptions): Promise<HttpFront> {
     const front = new HttpFront(options);
-    if (!front.#isHanded) await (front.#listening = front.#listen());
+    if (!front.#server.isHanded) await front.#server.listen();
     return front;
   }
 
-  /** The port, once it listens. */
-  async port(): Promise<number> {
-    return (await this.#listening)!.port;
+  /** The port. */
+  port(): Promise<number> {
+    return this.#server.listen();
+  }
+
+  /** Answers requests for the base and its adapters, once there is a model in use; nobody closes it here. */
+  keepBase(base: ServedModel): void {
+    this.#base = base;
   }
 
   /**
@@ -81,9 +54,11 @@ export class HttpFront {
   use(id: string, model: InferenceModel): Promise<void> {
     const before = this.#used;
     const held = new HeldModel(model);
-    const served = { id, created: unixSeconds(), model, hold: () => held.hold() };
+    const served = model === this.#base?.model
+      ? this.#base
+      : { id, created: unixSeconds(), model, hold: () => held.hold() };
     this.#used = { served, held };
-    this.#listening ??= this.#listen();
+    this.#server.listen();
     return before?.held.retire() ?? Promise.resolve();
   }
 
@@ -92,11 +67,14 @@ export class HttpFront {
    *
    * @returns whether all were answered
    */
-  async drain(boundMs: number): Promise<boolean> {
-    const listening = await this.#listening;
-    const closed = this.#isHanded ? listening?.close(boundMs) : undefined;
-    const inTime = await drainRequests(this.#admission, this.#stop, boundMs);
-    await Promise.all([closed ?? listening?.close(FLUSH_MS), this.#tracing?.close(FLUSH_MS)]);
-    return inTime;
+  drain(boundMs: number): Promise<boolean> {
+    return this.#server.drain(boundMs);
+  }
+
+  /** The model in use, which requests get that name none, and the base. */
+  #models(): readonly ServedModel[] {
+    if (this.#used === undefined) return [];
+    const { served } = this.#used;
+    return this.#base === undefined || this.#base === served ? [served] : [served, this.#base];
   }
 }

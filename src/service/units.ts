@@ -32,6 +32,14 @@ export interface UnitSettings {
   readonly handsSocket?: boolean;
   /** File of its keys, which only root need be able to read. */
   readonly apiKeyFile?: string;
+  /** Whether there is a page for people; default true. */
+  readonly webui?: boolean;
+  /** Folder that requests may load adapters from; none if absent. */
+  readonly loraDir?: string;
+  /** Whether requests may train; default false. */
+  readonly jobs?: boolean;
+  /** Memory of such a training, in graft's format: `1G`. */
+  readonly jobMemoryBudget?: string;
   /** Device nodes of a GPU, and groups that may use them; none without one. */
   readonly devices: readonly string[];
   readonly deviceGroups: readonly string[];
@@ -118,6 +126,7 @@ function serviceUnit(settings: UnitSettings): string {
           ...["--drain", String(DRAIN_SECONDS)],
           ...(settings.listen === undefined ? [] : ["--listen", settings.listen]),
           ...(settings.apiKeyFile === undefined ? [] : ["--api-key-file", KEYS_IN_UNIT]),
+          ...requestFlags(settings),
         ),
       ],
       ["LoadCredential", settings.apiKeyFile && `${KEYS}:${settings.apiKeyFile}`],
@@ -129,17 +138,38 @@ function serviceUnit(settings: UnitSettings): string {
       ["RestartSec", "2"],
       ["KillMode", "mixed"],
       ["OOMScoreAdjust", "-500"],
+      ...(settings.jobs === true ? JOBS_UNIT : []),
       ["MemoryMax", settings.memoryMax],
       ["CPUQuota", settings.cpuQuota],
       ["CPUWeight", "200"],
       ["RuntimeDirectory", FOLDER],
       ["RuntimeDirectoryMode", "0755"],
       ...common(settings),
+      ...(settings.jobs === true ? [JOBS_PRIORITY] : []),
       ...network(settings),
     ],
     Install: [["WantedBy", "multi-user.target"]],
   });
 }
+
+/** What requests may do besides asking. */
+function requestFlags({ webui, loraDir, jobs, jobMemoryBudget }: UnitSettings): string[] {
+  return [
+    ...(webui === false ? ["--no-webui"] : []),
+    ...(loraDir === undefined ? [] : ["--lora-dir", loraDir]),
+    ...(jobs === true ? ["--jobs-dir", `/var/lib/${FOLDER}/jobs`] : []),
+    ...(jobMemoryBudget === undefined ? [] : ["--job-memory-budget", jobMemoryBudget]),
+  ];
+}
+
+/** A job is a child of the service: if the kernel ends it for want of memory, the service stays. */
+const JOBS_UNIT: Section = [
+  ["#", "a job that is killed when memory is short goes on after its last checkpoint"],
+  ["OOMPolicy", "continue"],
+];
+
+/** Behind HARDENING, whose filter it adds to: a job gives itself the lowest priority. */
+const JOBS_PRIORITY = ["SystemCallFilter", "setpriority"] as const;
 
 /**
  * systemd listens, and hands the socket to the service: it needs no network of its own, and connections

@@ -1,5 +1,6 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
+import OpenAI, { toFile } from "openai";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { type Systemd, testUnderSystemd } from "../helpers/systemd.ts";
 import { until } from "../helpers/until.ts";
@@ -92,6 +93,40 @@ testUnderSystemd(
     // Without the flag it is gone.
     assertStringIncludes(await install(systemd, MODEL), "Removed /etc/systemd/system/graft.socket");
     assertEquals((await systemd.show("graft.socket")).LoadState, "not-found");
+  },
+);
+
+testUnderSystemd(
+  "graft service install --jobs trains what requests ask for inside the unit, behind everything else",
+  async (systemd) => {
+    const { hostname, port } = freePort();
+    await install(systemd, MODEL, "--listen", `${hostname}:${port}`, "--jobs");
+    const baseURL = `http://${hostname}:${port}/v1`;
+    const client = new OpenAI({ baseURL, apiKey: "none", maxRetries: 0 });
+    const file = await client.files.create({
+      file: await toFile(new Blob([pairs(12)]), "rows.jsonl"),
+      purpose: "fine-tune",
+    });
+    const { jobs } = client.fineTuning;
+    const long = await jobs.create({
+      ...{ model: "base", training_file: file.id },
+      hyperparameters: { n_epochs: 1000 },
+    });
+    const events = async () => (await jobs.listEvents(long.id)).data;
+    await until("it trains", async () => (await events())[0].type === "metrics" || undefined);
+    const service = await mainPid(systemd);
+    const { stdout } = await systemd.run("ps", "-o", "ni=,pid=,args=", "--ppid", service);
+    const [, nice, training] = /^ *(\d+) +(\d+) .* train .*--adapter-path/m.exec(stdout) ?? [];
+    assertEquals(nice, "19", stdout);
+    // As by the kernel when memory is short: the service stays, and the job goes on.
+    await systemd.run("kill", "-KILL", training);
+    await until("it goes on", async () => {
+      const messages = (await events()).map(({ message }) => message);
+      const killed = messages.findIndex((message) => message.startsWith("Goes on after"));
+      return (killed > 0 && messages[0].startsWith("Step")) || undefined;
+    });
+    assertEquals(await mainPid(systemd), service);
+    assertEquals((await jobs.cancel(long.id)).status, "cancelled");
   },
 );
 

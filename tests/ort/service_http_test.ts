@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
+import { Admission } from "../../src/http/admission.ts";
 import { Hosts, Keys } from "../../src/http/guard.ts";
 import { openTracing } from "../../src/http/trace/open_tracing.ts";
 import type { Tracing } from "../../src/http/trace/tracing.ts";
@@ -44,7 +45,7 @@ async function withService(
       hosts: new Hosts(),
       maxTokens: 16,
       parallel: 4,
-      mostRequests: 64,
+      admission: new Admission(64),
       log,
       tracing,
     });
@@ -58,7 +59,7 @@ async function withService(
       log,
       inUse: () => ({ name: inUse }),
       earlier: () => [],
-      open: ({ name }) => openAnswerer(runner, MODELS[name!], 4),
+      open: ({ name }) => openAnswerer(runner, MODELS[name!], { parallel: 4 }),
       signal: stop.signal,
     });
     const url = `http://127.0.0.1:${await http.port()}`;

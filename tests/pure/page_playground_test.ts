@@ -7,6 +7,7 @@ import { lastValue, trainingSeries } from "../../src/http/page/jobs/training_ser
 
 const props = (adapters: boolean) => ({
   model_alias: "base",
+  base_model: "base",
   model_kind: "causal" as const,
   total_slots: 1,
   max_concurrent_requests: 1,

@@ -70,6 +70,24 @@ Deno.test("unitFiles() puts the settings into the units", () => {
   assertStringIncludes(itself.get(UNITS.train)!, "\nPrivateNetwork=yes\n");
 });
 
+Deno.test("unitFiles() lets a job be killed for want of memory without the service", () => {
+  const listen = { listen: "127.0.0.1:8080", handsSocket: true };
+  const unit = unitFiles({
+    ...{ ...SETTINGS, ...listen, webui: false, loraDir: "/srv/adapters" },
+    ...{ jobs: true, jobMemoryBudget: "1G" },
+  }).get(UNITS.service)!;
+  assertStringIncludes(
+    unit,
+    " --no-webui --lora-dir /srv/adapters --jobs-dir /var/lib/graft/jobs --job-memory-budget 1G\n",
+  );
+  assertStringIncludes(unit, "\nOOMPolicy=continue\n");
+  // A list of system calls grows in the order of its lines.
+  const filter = [...unit.matchAll(/^SystemCallFilter=(.*)$/gm)].map(([, calls]) => calls);
+  assertEquals(filter, ["@system-service", "~@privileged @resources", "setpriority"]);
+  const without = unitFiles({ ...SETTINGS, ...listen }).get(UNITS.service)!;
+  assertEquals([/OOMPolicy|setpriority|--jobs/.test(without)], [false]);
+});
+
 Deno.test("unitFiles() lets a unit at the GPU's nodes and no other device", () => {
   const devices = gpuDevices(["null", "nvidia0", "nvidia-uvm", "nvidiactl", "sda", "nvmap", "tty"]);
   assertEquals(devices, ["/dev/nvidia-uvm", "/dev/nvidia0", "/dev/nvidiactl", "/dev/nvmap"]);

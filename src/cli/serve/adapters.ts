@@ -1,4 +1,4 @@
-/** The adapters that `graft serve` answers with: those of its flags, and what merges them. */
+/** The adapters that a server answers with: those of its flags, and what merges them. */
 import { resolve } from "@std/path";
 import { BadInputError, UsageError } from "../../errors.ts";
 import { Adapters } from "../../http/adapters.ts";
@@ -9,7 +9,7 @@ import { loadAdapter } from "../../model/adapter_dir.ts";
 import { isOnnxAdapter } from "../../model/onnx_adapter_file.ts";
 import type { InferenceModel } from "../../tasks/inference_model.ts";
 import { runtimeArguments } from "../runtime_flags.ts";
-import type { ServeFlags } from "./serve_flags.ts";
+import type { RequestFlags } from "./request_flags.ts";
 
 export interface AdaptersSurroundings {
   /** The base as the command line names it, and as requests do. */
@@ -24,7 +24,9 @@ export interface AdaptersSurroundings {
 }
 
 /** @throws {UsageError} for flags that do not go together */
-export function checkAdapterFlags({ loraWay, mergedDir, adapterPath }: ServeFlags): void {
+export function checkAdapterFlags(
+  { loraWay, mergedDir, adapterPath }: RequestFlags & { readonly adapterPath?: string },
+): void {
   if (mergedDir === undefined) {
     if (loraWay !== "merged") return;
     throw new UsageError("--lora-way merged needs a folder for merged models: give --merged-dir");
@@ -36,7 +38,7 @@ export function checkAdapterFlags({ loraWay, mergedDir, adapterPath }: ServeFlag
 }
 
 /** Modules whose adapters are switched; none if none are. */
-export function switchedModules(flags: ServeFlags): readonly string[] {
+export function switchedModules(flags: RequestFlags): readonly string[] {
   if (flags.loraTargetModules.length > 0) return flags.loraTargetModules;
   if (flags.loraDir !== undefined || flags.jobsDir !== undefined) return ["all-linear"];
   const paths = loraModules(flags).map(([, path]) => path);
@@ -53,7 +55,7 @@ export function switchedModules(flags: ServeFlags): readonly string[] {
  */
 export async function openAdapters(
   model: InferenceModel,
-  flags: ServeFlags,
+  flags: RequestFlags,
   { path, id, isBusy, open, onNote }: AdaptersSurroundings,
 ): Promise<Adapters | undefined> {
   const { loraDir, jobsDir, mergedDir, maxLoraRank, maxLoras, maxMerged, loraWay } = flags;
@@ -92,7 +94,7 @@ export async function openAdapters(
 }
 
 /** The name and the folder of each adapter to load. */
-function loraModules({ loraModules }: ServeFlags): readonly (readonly [string, string])[] {
+function loraModules({ loraModules }: RequestFlags): readonly (readonly [string, string])[] {
   return loraModules.map((text) => {
     const [, name, folder] = /^([^=]+)=(.+)$/.exec(text) ?? [];
     if (folder !== undefined) return [name, folder];

@@ -5,15 +5,20 @@ import type { Adapters } from "../../http/adapters.ts";
 import { ApiError } from "../../http/api_error.ts";
 import type { FineTuning } from "../../http/server_parts.ts";
 import { FileStore } from "../../jobs/file_store.ts";
-import { Jobs } from "../../jobs/jobs.ts";
+import { Jobs, type TrainingTurns } from "../../jobs/jobs.ts";
 import { runtimeArguments } from "../runtime_flags.ts";
-import type { ServeFlags } from "./serve_flags.ts";
+import type { RequestFlags } from "./request_flags.ts";
 
 export interface FineTuningSurroundings {
+  /** The base as the command line names it, and as requests do. */
+  readonly path: string;
+  readonly id: string;
   /** Whether requests wait that a training should not slow down. */
   readonly isBusy: () => boolean;
   /** The adapters that requests choose, once the model is loaded. */
   readonly adapters: () => Adapters | undefined;
+  /** Absent if nothing else trains. */
+  readonly turns?: TrainingTurns;
   /** Told what the operator should know. */
   readonly onNote: (line: string) => void;
 }
@@ -24,27 +29,24 @@ export interface ServedFineTuning extends FineTuning {
   loadTrained(): Promise<void>;
 }
 
-/**
- * @param folder is made if it is missing
- * @param model the base, as the command line names it
- */
+/** @param folder is made if it is missing */
 export function openFineTuning(
   folder: string,
-  model: string,
-  flags: ServeFlags,
-  { isBusy, adapters, onNote }: FineTuningSurroundings,
+  flags: RequestFlags,
+  { path, id, isBusy, adapters, turns, onNote }: FineTuningSurroundings,
 ): ServedFineTuning {
   const files = new FileStore(join(folder, "files"));
   const { jobMemoryBudget } = flags;
   const jobs = new Jobs({
     folder: join(folder, "jobs"),
     files,
-    model,
+    model: path,
     flags: [
       ...runtimeArguments(flags),
       ...(jobMemoryBudget === undefined ? [] : ["--memory-budget", jobMemoryBudget]),
     ],
     isBusy,
+    turns,
     async onTrained(name, adapter) {
       try {
         const loaded = await adapters()?.load(name, adapter);
@@ -57,6 +59,7 @@ export function openFineTuning(
     },
   });
   return {
+    base: id,
     files,
     jobs,
     mostUploadBytes: flags.maxUpload * 1e6,

@@ -1,12 +1,10 @@
 /** `graft serve`: answers over HTTP in OpenAI's dialect until it is stopped. */
 import { basename, resolve } from "@std/path";
 import { EXIT, UsageError } from "../../errors.ts";
-import { type AccessEntry, createApp } from "../../http/app.ts";
 import { Admission } from "../../http/admission.ts";
-import { drainRequests, FLUSH_MS } from "../../http/drain.ts";
+import type { AccessEntry } from "../../http/app.ts";
 import { Hosts, Keys } from "../../http/guard.ts";
-import { listen } from "../../http/listen.ts";
-import { Metrics } from "../../http/metrics.ts";
+import { HttpServer } from "../../http/http_server.ts";
 import type { ServedModel } from "../../http/served_model.ts";
 import { openTracing } from "../../http/trace/open_tracing.ts";
 import { aborted } from "../../system/aborted.ts";
@@ -45,29 +43,29 @@ export default command({
   needs: ["net", "run"],
   async run({ flags, operands, terminal }) {
     const path = modelPath(flags, operands);
+    const id = flags.alias ?? basename(resolve(path));
     const keys = new Keys(keysOf(flags));
     requireKeys(flags.host, keys.needed);
     checkAdapterFlags(flags);
     using stop = new StopSignal(() => terminal.note("Stopping: answers in work are finished"));
-    const stopAnswers = new AbortController();
     const admission = new Admission(flags.maxConcurrentRequests);
     const served: ServedModel[] = [];
     const fineTuning = flags.jobsDir === undefined
       ? undefined
-      : openFineTuning(flags.jobsDir, path, flags, {
+      : openFineTuning(flags.jobsDir, flags, {
+        ...{ path, id },
         isBusy: () => admission.inWork > 0,
         adapters: () => served[0]?.adapters,
         onNote: (line) => terminal.note(line),
       });
     const tracing = await openTracing((line) => terminal.note(line));
-    const app = createApp({
+    const server = new HttpServer({
+      listen: { host: flags.host, port: flags.port, requestMs: flags.timeout * 1000 },
       models: { list: () => served },
       admission,
-      metrics: new Metrics(() => admission.inWork, () => Deno.memoryUsage().rss),
       maxTokens: flags.nPredict < 0 ? undefined : flags.nPredict,
       parallel: flags.parallel,
       fineTuning,
-      stop: stopAnswers.signal,
       keys,
       hosts: new Hosts(flags.allowedHosts),
       page: flags.webui,
@@ -76,14 +74,9 @@ export default command({
       tracing,
     });
     // Before the model is loaded, so that a port in use costs no minute, and /health can tell.
-    const server = await listen(app.fetch, {
-      host: flags.host,
-      port: flags.port,
-      requestMs: flags.timeout * 1000,
-    });
+    const port = await server.listen();
     try {
       const model = await load(path, switchedModules(flags), flags, terminal);
-      const id = flags.alias ?? basename(resolve(path));
       const adapters = await openAdapters(model, flags, {
         ...{ path, id, isBusy: () => admission.inWork > 0 },
         open: (merged) => load(merged, [], flags, terminal),
@@ -93,21 +86,18 @@ export default command({
       const host = flags.host.includes(":") ? `[${flags.host}]` : flags.host;
       await fineTuning?.loadTrained();
       fineTuning?.jobs.start();
-      const url = `http://${host}:${server.port}`;
+      const url = `http://${host}:${port}`;
       const page = flags.webui ? `, with a page at ${url}/` : "";
       terminal.print(`Answers with ${served[0].id} at ${url}/v1${page}`);
       await aborted(stop.signal);
-      const jobEnded = fineTuning?.jobs.close();
-      const inTime = await drainRequests(admission, stopAnswers, flags.drain * 1000);
-      await jobEnded;
+      const inTime = await server.drain(flags.drain * 1000);
       if (inTime) await adapters?.close();
-      await Promise.all([server.close(FLUSH_MS), tracing?.close(FLUSH_MS)]);
       // An inference in work still reads the model.
       if (inTime) model[Symbol.dispose]();
       else Deno.exit(EXIT.ok);
       return EXIT.ok;
     } finally {
-      await server.close(0);
+      await server.close();
     }
   },
 });

@@ -1,13 +1,11 @@
 /** Flags of `graft serve`: llama-server's names, each with a variable of the environment. */
 import { INFERENCE_PARAMETERS } from "../../tasks/inference_model.ts";
-import { ADAPTER_WAYS } from "../../http/named_adapter.ts";
 import { boolean, integer, list, number, text, type Values } from "../flags.ts";
 import { MODEL_TEXT } from "../models/model_text.ts";
 import { RUNTIME_FLAGS } from "../runtime_flags.ts";
+import { ADAPTER_FLAGS, FINE_TUNING_FLAGS, WEBUI_FLAG } from "./request_flags.ts";
 
 const MODEL = "Model";
-const ADAPTERS = "Adapters that requests choose";
-const TRAINING = "Fine-tuning by requests";
 const NETWORK = "Network";
 const ACCESS = "Access";
 const LIMITS = "Limits";
@@ -42,54 +40,8 @@ export const SERVE_FLAGS = {
     group: MODEL,
   }),
 
-  loraModules: list("Adapters to load, as models under these names", {
-    default: [],
-    placeholder: "NAME=DIR,…",
-    group: ADAPTERS,
-  }),
-  loraDir: text("Folder that /v1/load_lora_adapter may load adapters from; none if absent", {
-    placeholder: "DIR",
-    group: ADAPTERS,
-  }),
-  mergedDir: text("Folder for adapters that are merged in the background; none are if absent", {
-    placeholder: "DIR",
-    group: ADAPTERS,
-  }),
-  loraWay: text(
-    "How adapters answer with --merged-dir: bound as inputs of the base; merged once a model of " +
-      "their own is made; auto: bound at first, then whichever is faster",
-    { choices: ADAPTER_WAYS, default: "auto", group: ADAPTERS },
-  ),
-  maxMerged: integer("Merged models at a time, each in its own memory", {
-    default: 1,
-    min: 1,
-    group: ADAPTERS,
-  }),
-  loraTargetModules: list(
-    "Modules whose adapters can be switched; those of --lora-modules, or all, if absent",
-    { default: [], placeholder: "NAME,…", group: ADAPTERS },
-  ),
-  maxLoraRank: integer("Largest rank of an adapter", { default: 64, min: 1, group: ADAPTERS }),
-  maxLoras: integer("Adapters that may be loaded at a time", {
-    default: 16,
-    min: 1,
-    group: ADAPTERS,
-  }),
-
-  jobsDir: text("Folder for uploaded files and fine-tuning jobs; none are taken if absent", {
-    placeholder: "DIR",
-    group: TRAINING,
-  }),
-  jobMemoryBudget: text("Memory that a fine-tuning job may take in all, e.g. 800M or 2G", {
-    placeholder: "SIZE",
-    group: TRAINING,
-  }),
-  maxUpload: integer("Largest uploaded file, in MB", {
-    default: 64,
-    min: 1,
-    max: 1024,
-    group: TRAINING,
-  }),
+  ...ADAPTER_FLAGS,
+  ...FINE_TUNING_FLAGS,
 
   host: text("Address to listen on; other machines need a key", {
     default: "127.0.0.1",
@@ -101,10 +53,7 @@ export const SERVE_FLAGS = {
     max: 65535,
     group: NETWORK,
   }),
-  webui: boolean("A page for people at /, with no data of its own", {
-    default: true,
-    group: NETWORK,
-  }),
+  webui: WEBUI_FLAG,
   allowedHosts: list("Names of this server besides the machine's own and all addresses", {
     default: [],
     placeholder: "NAME,…",

@@ -1,4 +1,5 @@
 /** What the flags of HTTP say: addresses, keys, and the socket that systemd hands over. */
+import { kebab } from "../../config/parameter.ts";
 import { BadInputError, UsageError } from "../../errors.ts";
 import { isLoopback } from "../../http/guard.ts";
 import { takesSockets } from "../../http/listen.ts";
@@ -6,6 +7,23 @@ import { readTextFile } from "../run/read.ts";
 
 /** First descriptor that systemd hands over. Source: sd_listen_fds(3). */
 const FIRST_DESCRIPTOR = 3;
+
+/**
+ * Refuses flags about requests over HTTP where there are none.
+ *
+ * @param flags those, by key
+ * @param given keys of the flags that were given
+ * @throws {UsageError} naming the first
+ */
+export function checkListens(
+  listen: string | undefined,
+  flags: Readonly<Record<string, unknown>>,
+  given: ReadonlySet<string>,
+): void {
+  const key = Object.keys(flags).find((key) => given.has(key));
+  if (listen !== undefined || key === undefined) return;
+  throw new UsageError(`--${kebab(key)} is about requests over HTTP: give --listen, too`);
+}
 
 /**
  * An address as `127.0.0.1:8080` or `[::1]:8080`.

@@ -16,22 +16,39 @@ import {
   writeUnits,
 } from "../../service/install.ts";
 import { takesSockets } from "../../http/listen.ts";
-import { httpAddress, readKeys } from "./http_flags.ts";
+import { checkListens, httpAddress, readKeys } from "./http_flags.ts";
 import { gpuDevices, unitFiles, UNITS, type UnitSettings } from "../../service/units.ts";
 import { listKernelFolder, readKernelFile } from "../../system/kernel_files.ts";
 import { command } from "../command.ts";
 import { parseConfig } from "../../config/file.ts";
 import { boolean, list, text, type Values } from "../flags.ts";
 import { readTextFile } from "../run/read.ts";
+import { ADAPTER_FLAGS, FINE_TUNING_FLAGS, WEBUI_FLAG } from "../serve/request_flags.ts";
 import { DEFAULT_STATE, fileMode, MODEL_FLAG } from "./service_flags.ts";
 import { JOB_FLAGS } from "./service_train.ts";
 
 const TRAINING = "Training";
 const LIMITS = "Limits";
+const HTTP = "Requests over HTTP";
 const INSTALLING = "Installing";
 
 /** Groups that own the GPU's nodes. */
 const GPU_GROUPS = ["video", "render"];
+
+/** Flags that mean something only with `--listen`. */
+const HTTP_FLAGS = {
+  apiKeyFile: text("File of keys for it, one a line; needed for other machines", {
+    placeholder: "FILE",
+    group: HTTP,
+  }),
+  webui: { ...WEBUI_FLAG, group: HTTP },
+  loraDir: { ...ADAPTER_FLAGS.loraDir, group: HTTP },
+  jobs: boolean(`Take files and fine-tuning jobs from requests, in ${DEFAULT_STATE}/jobs`, {
+    default: false,
+    group: HTTP,
+  }),
+  jobMemoryBudget: { ...FINE_TUNING_FLAGS.jobMemoryBudget, group: HTTP },
+} as const;
 
 const FLAGS = {
   ...MODEL_FLAG,
@@ -72,12 +89,9 @@ const FLAGS = {
   }),
   listen: text("Address at which OpenAI's API is answered, 127.0.0.1:8080; none if absent", {
     placeholder: "HOST:PORT",
-    group: LIMITS,
+    group: HTTP,
   }),
-  apiKeyFile: text("File of keys for it, one a line; needed for other machines", {
-    placeholder: "FILE",
-    group: LIMITS,
-  }),
+  ...HTTP_FLAGS,
   exec: list(
     "Command that starts graft, instead of a copy of this program: for a checkout, words with commas",
     { placeholder: "WORDS", group: INSTALLING },
@@ -107,7 +121,8 @@ export default command({
     },
   ],
   needs: ["run"],
-  async run({ flags, terminal }) {
+  async run({ flags, given, terminal }) {
+    checkListens(flags.listen, HTTP_FLAGS, given);
     const config = checkedConfig(flags);
     const settings = settingsOf(flags, config);
     if (flags.dryRun) {
@@ -169,6 +184,7 @@ function checkedConfig(flags: InstallFlags): string | undefined {
   if (flags.listen !== undefined) httpAddress(flags.listen, flags.apiKeyFile !== undefined);
   if (flags.apiKeyFile !== undefined) readKeys(flags.apiKeyFile);
   if (flags.data !== undefined) checkVisible(flags.data, "--data");
+  if (flags.loraDir !== undefined) checkVisible(flags.loraDir, "--lora-dir");
   if (flags.exec !== undefined) checkVisible(flags.exec[0], "--exec");
   findModelFile(flags.model);
   if (flags.trainConfig === undefined) return undefined;
@@ -197,6 +213,8 @@ function settingsOf(flags: InstallFlags, config: string | undefined): UnitSettin
     listen: flags.listen,
     handsSocket: takesSockets(),
     apiKeyFile: flags.apiKeyFile && resolve(flags.apiKeyFile),
+    ...{ webui: flags.webui, loraDir: flags.loraDir },
+    ...{ jobs: flags.jobs, jobMemoryBudget: flags.jobMemoryBudget },
     devices,
     deviceGroups: devices.length === 0 ? [] : knownGroups(GPU_GROUPS),
     environment: ortLib === undefined ? {} : { GRAFT_ORT_LIB: ortLib },

@@ -8,6 +8,7 @@ import { ChildSteps } from "../../service/child_steps.ts";
 import { type JobResult, runJob } from "../../service/job.ts";
 import { checkRoundUser } from "../../service/round_user.ts";
 import { ServiceState } from "../../service/state.ts";
+import { claimForRound } from "../../service/training_turns.ts";
 import { makeDirectory } from "../../system/durable_files.ts";
 import { openLog } from "../../system/journal_log.ts";
 import { command } from "../command.ts";
@@ -75,7 +76,7 @@ export default command({
     const log = openLog((line) => terminal.note(line));
     using state = ServiceState.open(folder);
     using stop = new StopSignal(() => log("notice", "Stopping in order", { EVENT: "stopping" }));
-    const steps = new ChildSteps(
+    using steps = new ChildSteps(
       {
         model: flags.model,
         data,
@@ -83,6 +84,12 @@ export default command({
         columns: columnsOf(config as Partial<FineTuneConfig>),
         validationSplit: Number(config.validationSplit ?? VALIDATION_SPLIT),
         runtimeFlags: wordsOf(flags, Object.keys(RUNTIME_FLAGS).filter((key) => given.has(key))),
+        claimTurn: (signal) =>
+          claimForRound(
+            folder,
+            signal,
+            () => log("notice", "Waits for a fine-tuning job to save a checkpoint"),
+          ),
         dataFlags: wordsOf(config, Object.keys(DATA_FLAGS)),
       },
       log,

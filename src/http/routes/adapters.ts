@@ -8,12 +8,14 @@ import type { Adapters } from "../adapters.ts";
 import type { AdapterEntry } from "../named_adapter.ts";
 import { parseBody } from "../parse_body.ts";
 import { adapterScales, changeAdapterRequest, loadAdapterRequest } from "../schemas/adapter.ts";
-import { chosenModel } from "../served_model.ts";
+import { chosenModel, servedAdapters } from "../served_model.ts";
 import type { Handler, ServerParts } from "../server_parts.ts";
 
 /** @throws {ApiError} if the model takes none */
 function adaptersOf({ models }: ServerParts): Adapters {
-  const { adapters } = chosenModel(models, undefined);
+  // Before a model is loaded nobody can tell.
+  chosenModel(models, undefined);
+  const adapters = servedAdapters(models);
   if (adapters !== undefined) return adapters;
   throw new ApiError(
     400,

@@ -17,11 +17,12 @@ const LISTED = 20;
 
 export function createJob(parts: ServerParts): Handler {
   return async (context) => {
-    const { jobs, files } = fineTuningOf(parts);
+    const { base, jobs, files } = fineTuningOf(parts);
     const request = await parseBody(context, fineTuningRequest);
-    const served = chosenModel(parts.models, request.model);
-    if (served.adapter !== undefined) {
-      throw new ApiError(400, `${request.model} is an adapter: name its base`, { param: "model" });
+    if (request.model !== base) {
+      // An adapter, or what a round has promoted: their rounded weights are nothing to train.
+      const { id } = chosenModel(parts.models, request.model);
+      throw new ApiError(400, `Jobs train ${base}, not ${id}: name ${base}`, { param: "model" });
     }
     const file = (param: "training_file" | "validation_file", id: string): StoredFile => {
       const found = files.get(id);
@@ -29,7 +30,7 @@ export function createJob(parts: ServerParts): Handler {
       throw new ApiError(400, `There is no file ${id}`, { param, code: "file_not_found" });
     };
     const record = jobs.create({
-      model: served.id,
+      model: base,
       suffix: request.suffix ?? undefined,
       trainingFile: file("training_file", request.training_file),
       validationFile: request.validation_file

@@ -1,6 +1,6 @@
 /** What is served and how it does: `/health`, `/v1/models`, `/props`, `/metrics`. */
 import { ApiError } from "../api_error.ts";
-import { allModels, chosenModel, type ServedModel } from "../served_model.ts";
+import { allModels, chosenModel, servedAdapters, type ServedModel } from "../served_model.ts";
 import type { Handler, ServerParts } from "../server_parts.ts";
 import { VERSION } from "../../version.ts";
 
@@ -36,10 +36,12 @@ function modelJson({ id, created, model, adapter, adapters }: ServedModel) {
 
 export function props(parts: ServerParts): Handler {
   return (context) => {
-    const { id, model, adapters } = chosenModel(parts.models, undefined);
+    const { id, model } = chosenModel(parts.models, undefined);
+    const adapters = servedAdapters(parts.models);
     return context.json({
       model_alias: id,
       model_kind: model.kind,
+      base_model: adapters?.base ?? parts.fineTuning?.base ?? id,
       total_slots: parts.parallel,
       max_concurrent_requests: parts.admission.most,
       default_generation_settings: {

@@ -16,7 +16,7 @@ import {
   usageOf,
 } from "../generation.ts";
 import type { Sampling } from "../schemas/common.ts";
-import type { ServedModel } from "../served_model.ts";
+import { type Models, servedAdapters, type ServedModel } from "../served_model.ts";
 import { type ServerParts, spanOf } from "../server_parts.ts";
 import { type CallSpan, CLIENT_LEFT } from "../trace/tracing.ts";
 import { beginTextCall } from "./text_call.ts";
@@ -108,7 +108,7 @@ function answeringOf(
   const { metrics, stop } = parts;
   const count = sampling.n ?? 1;
   const start = performance.now();
-  const adapter = adapterOf(served, sampling);
+  const adapter = adapterOf(served, sampling, parts.models);
   let told = false;
   const id = `${format.prefix}-${crypto.randomUUID()}`;
   return {
@@ -221,11 +221,19 @@ function answeredBy({ served, sampling }: TextRequest): ServedModel {
 
 /** @throws {ApiError} 400 for scales where the model takes no adapters, 404 for an unknown one */
 function adapterOf(
-  { adapter, adapters }: ServedModel,
+  { id, adapter, adapters }: ServedModel,
   { lora }: Sampling,
+  models: Models,
 ): AdapterMatrices | undefined {
   if (lora && adapters === undefined) {
-    throw new ApiError(400, "This server takes no adapters", { param: "lora" });
+    const base = servedAdapters(models)?.base;
+    throw new ApiError(
+      400,
+      base === undefined
+        ? "This server takes no adapters"
+        : `${id} takes no adapters: name ${base}, which they are for`,
+      { param: "lora" },
+    );
   }
   if (lora || adapter === undefined) return adapters?.mix(lora ?? undefined);
   return adapter.merged === undefined ? adapter.source.matrices : undefined;

@@ -9,7 +9,7 @@ import { Mix } from "./mix.js";
 export function AdaptersView() {
   const { adapters, props } = useStore(server);
   if (props === undefined) return null;
-  const { features, model_alias: base } = props;
+  const { features, base_model: base } = props;
   const mixable = adapters.filter((adapter) => adapter.mixable);
   if (!features.adapters) {
     return html`

@@ -42,7 +42,7 @@ export function DataView() {
     <section aria-labelledby="train-heading">
       <h2 id="train-heading">Train</h2>
       ${props.features.fine_tuning
-        ? html`<${StartJob} kind=${kind} rows=${rows[kind]} base=${props.model_alias} />`
+        ? html`<${StartJob} kind=${kind} rows=${rows[kind]} base=${props.base_model} />`
         : html`
           <p class="note">
             This server trains no models: start <code>graft serve</code> with${" "}

@@ -20,7 +20,7 @@
  * @param {import("../server/server_state.js").Props} props
  * @returns {Choice[]}
  */
-export function choicesOf(models, adapters, { model_alias: base, features }) {
+export function choicesOf(models, adapters, { base_model: base, features }) {
   const isMixed = adapters.some(({ scale }) => scale !== 0);
   return models.flatMap(({ id, parent }) => {
     /** @type {(kind: Choice["kind"], label: string, more?: Partial<Choice["body"]>) => Choice} */

@@ -24,7 +24,8 @@ import { figuresOf, withFigures } from "./figures.js";
  * @property {string | null} previous_path
  *
  * @typedef {object} Props
- * @property {string} model_alias
+ * @property {string} model_alias what answers requests that name no model
+ * @property {string} base_model what adapters and jobs are for
  * @property {"causal" | "encoder" | "classifier"} model_kind
  * @property {number} total_slots
  * @property {number} max_concurrent_requests
