@@ -30,6 +30,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
     "src/graph",
     "src/ops",
     "src/onnx",
+    "src/safetensors",
     "src/quant",
     "src/lora",
     "src/plan",

@@ -5,8 +5,11 @@ import type { AdapterCard } from "../lora/adapter_card.ts";
 import type { Adapter } from "../lora/adapter_files.ts";
 import type { SavedModule } from "../lora/adapter_tensors.ts";
 import { type BottleneckWeights, checkedBottleneck } from "../lora/bottleneck/weights.ts";
+import { digestOf } from "../lora/digest.ts";
+import { besideInitial } from "../lora/initial_product.ts";
 import { HEAD, type LoraWeights, type Trainable } from "../lora/mod.ts";
 import type { PeftConfig } from "../lora/peft_config.ts";
+import type { FineTuneConfig } from "./config.ts";
 
 /** A model with an adapter in it, ready to train. */
 export interface AdaptedModel {
@@ -15,15 +18,43 @@ export interface AdaptedModel {
   readonly trainable: ReadonlyMap<string, Trainable>;
   /** The tensors that the loss depends on: those that are trained. */
   readonly trained: ReadonlySet<string>;
+  /** Values of A and B whose product is subtracted in the model, by module path; saved as further ranks. */
+  readonly initials?: ReadonlyMap<string, LoraWeights>;
+  /** Whether the model computes what the base does before the first step, up to rounding. */
+  readonly atBase: boolean;
   /** Whether a classification head was added. */
   readonly newHead: boolean;
   /** What `adapter_config.json` will say. */
   readonly config: PeftConfig;
 }
 
+/** The tensors to train: all, or all but A. */
+export function trainedOf(
+  trainable: ReadonlyMap<string, Trainable>,
+  { freezeA }: Pick<FineTuneConfig, "freezeA">,
+): ReadonlySet<string> {
+  const names = [...trainable].filter(([, { which }]) => !freezeA || which !== "A");
+  return new Set(names.map(([name]) => name));
+}
+
+/** Tensors of the adapter that training does not change: their bytes, and a digest of them all. */
+export function frozenPart(
+  { model, trainable, trained, initials = new Map() }: AdaptedModel,
+): { readonly sizeBytes: number; readonly digest: string } | undefined {
+  const names = [...trainable.keys()].filter((name) => !trained.has(name));
+  const tensors = [
+    ...names.map((name) => model.graph.initializers.get(name)!),
+    ...[...initials.values()].flatMap(({ a, b }) => [a, b]),
+  ];
+  if (tensors.length === 0) return undefined;
+  const parts = tensors.map(({ bytes }) => bytes);
+  const sizeBytes = parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
+  return { sizeBytes, digest: digestOf(...parts) };
+}
+
 /** Sorts tensors into an adapter; what was not trained keeps its value. */
 export function adapterOf(
-  { model, trainable, newHead, config }: AdaptedModel,
+  { model, trainable, initials, newHead, config }: AdaptedModel,
   parameters: ReadonlyMap<string, Tensor>,
   card: AdapterCard,
 ): Adapter & { readonly card: AdapterCard } {
@@ -38,8 +69,10 @@ export function adapterOf(
   const saved = new Map<string, SavedModule>();
   const bottlenecks = new Map<string, BottleneckWeights>();
   for (const [path, { A, B, weight, bias, ...parts }] of byPath) {
-    if (A !== undefined && B !== undefined) lora.set(path, { a: A, b: B });
-    else if (weight !== undefined) saved.set(path, { weight, bias });
+    if (A !== undefined && B !== undefined) {
+      const [pair, initial] = [{ a: A, b: B }, initials?.get(path)];
+      lora.set(path, initial === undefined ? pair : besideInitial(pair, initial));
+    } else if (weight !== undefined) saved.set(path, { weight, bias });
     if (Object.keys(parts).length > 0) bottlenecks.set(path, checkedBottleneck(path, parts));
   }
   const head = newHead

@@ -47,15 +47,15 @@ function cardOf(
   };
 }
 
-/** Only an adapter that started from zero equalled the base before its first step. */
+/** The losses before the first step are the base's only if training started there. */
 async function saveEvaluation(
   directory: string,
   found: ReferenceLosses | undefined,
-  { data: { task, validation } }: DataAndAdapter,
-  { resumeAdapterFile, valBatches }: FineTuneConfig,
+  { data: { task, validation }, adapted }: DataAndAdapter,
+  { valBatches }: FineTuneConfig,
   runner: Runner,
 ): Promise<void> {
-  const isBase = resumeAdapterFile === undefined && task === "causal";
+  const isBase = adapted.atBase && task === "causal";
   if (found === undefined || !isBase || validation === undefined) return;
   const dataDigest = await batchesDigest(spreadBatches(validation, valBatches));
   writeEvaluationRecord(directory, { runtime: runner.description, dataDigest, ...found });

@@ -19,7 +19,7 @@ import type { LoraSite } from "../lora/targets.ts";
 import type { FineTuneAdapter } from "./config.ts";
 
 /** Converts a configuration to that of `src/lora`. */
-function loraConfigOf(config: FineTuneAdapter): LoraConfig {
+function loraConfigOf(config: FineTuneAdapter): Omit<LoraConfig, "init"> {
   return {
     rank: config.rank,
     alpha: config.loraAlpha,
@@ -31,7 +31,6 @@ function loraConfigOf(config: FineTuneAdapter): LoraConfig {
     layers: config.layers === undefined ? undefined : parseLayers(config.layers),
     numLayers: config.numLayers,
     modulesToSave: config.modulesToSave,
-    init: config.initLoraWeights,
   };
 }
 

@@ -1,12 +1,13 @@
 /** Adds a new adapter to the user's graph. */
 import { type LabelMap, randomFor } from "../data/mod.ts";
+import type { Tensor } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
-import { indexGraph } from "../lora/graph_index.ts";
+import { configBesideInitial } from "../lora/initial_product.ts";
 import {
   addClassificationHead,
-  initAdapter,
   initLinear,
   inject,
+  type LoraWeights,
   makeTrainable,
   targetNames,
   tokenStates,
@@ -21,12 +22,13 @@ import { injectBottlenecks } from "../lora/bottleneck/inject.ts";
 import { initBottlenecks } from "../lora/bottleneck/weights.ts";
 import type { PeftConfig, TaskType } from "../lora/peft_config.ts";
 import { isLowRank } from "../lora/peft_type.ts";
-import { injectScales, scaleGrid } from "../lora/scale_adapter.ts";
+import { injectScales } from "../lora/scale_adapter.ts";
 import type { LoraSite } from "../lora/targets.ts";
-import type { AdaptedModel } from "./adapted_model.ts";
+import { type AdaptedModel, trainedOf } from "./adapted_model.ts";
 import { type AdapterTargets, targetsOf } from "./adapter_targets.ts";
 import type { FineTuneAdapter, FineTuneConfig } from "./config.ts";
 import { hasLogits } from "./model_outputs.ts";
+import { startAdapter } from "./start_adapter.ts";
 
 /** The parameters that decide a new adapter. */
 export type AdapterChoice = FineTuneAdapter & Pick<FineTuneConfig, "model" | "seed">;
@@ -43,7 +45,7 @@ export function addAdapter(
   labels: LabelMap | undefined,
   { modules, sites, saved, followed }: AdapterTargets = targetsOf(model, config),
 ): AdaptedModel {
-  const injected = injectNew(model, config, sites);
+  const { injected, initials, atBase } = injectNew(model, config, sites);
   const trainable = new Map(injected.trainable);
   let now = injected.model;
   const apply = (edited: { readonly model: Model; readonly trainable: Trainables }) => {
@@ -63,13 +65,13 @@ export function addAdapter(
     apply(addClassificationHead(now, head, { pooling: config.pooling }));
   }
   const adapted = targetNames(sites.map(({ module }) => module.path), modules);
+  const peftConfig = peftConfigOf(config, adapted, labels, newHead);
   return {
     model: now,
-    trainable,
-    trained: new Set(trainable.keys()),
-    newHead,
+    ...{ trainable, initials, atBase, newHead },
+    trained: trainedOf(trainable, config),
     config: {
-      ...peftConfigOf(config, adapted, labels, newHead),
+      ...(initials === undefined ? peftConfig : configBesideInitial(peftConfig)),
       ...(bottleneck && { bottleneck }),
     },
   };
@@ -86,15 +88,16 @@ function bottleneckOf(config: AdapterChoice): BottleneckConfig | undefined {
 type Trainables = ReadonlyMap<string, Trainable>;
 
 function injectNew(model: Model, config: AdapterChoice, sites: readonly LoraSite[]) {
-  const scales = config.adapterType.includes("scales");
-  const index = indexGraph(model.graph);
-  const weights = initAdapter(
-    sites,
-    config.initLoraWeights,
-    randomFor(config.seed, "adapter"),
-    scales ? ({ module }) => scaleGrid(index, module).blocks : undefined,
-  );
-  return (scales ? injectScales : inject)(model, sites, weights, { dropout: true });
+  const { weights, subtracted, atBase } = startAdapter(model, sites, config);
+  const add = config.adapterType.includes("scales") ? injectScales : inject;
+  // Training may overwrite the bytes of A and B.
+  const initials = subtracted ? copyOf(weights) : undefined;
+  return { injected: add(model, sites, weights, { dropout: true, initials }), initials, atBase };
+}
+
+function copyOf(weights: ReadonlyMap<string, LoraWeights>): ReadonlyMap<string, LoraWeights> {
+  const copy = (value: Tensor): Tensor => ({ ...value, bytes: value.bytes.slice() });
+  return new Map([...weights].map(([path, { a, b }]) => [path, { a: copy(a), b: copy(b) }]));
 }
 
 function peftConfigOf(

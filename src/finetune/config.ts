@@ -54,8 +54,15 @@ export interface FineTuneAdapter {
   readonly reductionFactor: number;
   /** Function of the bottleneck; `auto`: swish for houlsby, relu for pfeiffer. */
   readonly nonLinearity: "auto" | NonLinearity;
-  /** How A is initialised; B starts at zero. */
-  readonly initLoraWeights: "kaiming" | "gaussian";
+  /**
+   * How A and B start: `kaiming`, `gaussian` or `orthogonal` at random, `pissa`, `pissa_niter_N` or `olora`
+   * from the weight, `loftq` from what quantisation took from it.
+   */
+  readonly initLoraWeights: string;
+  /** The model in floats for `loftq`: an ONNX model, or a folder or file of safetensors. */
+  readonly loftqModel?: string;
+  /** Whether A keeps its initial values and only B is trained. */
+  readonly freezeA: boolean;
   /** Modules to train fully besides the adapter. */
   readonly modulesToSave: readonly string[];
   /** How a new classification head reads the tokens. */
@@ -84,6 +91,8 @@ export interface FineTuneSteps {
   readonly lrDecaySteps?: number;
   /** Final learning rate of linear and cosine. */
   readonly lrEnd: number;
+  /** LoRA+: the learning rate of B, relative to that of A; default: all tensors have the same. */
+  readonly loraplusLrRatio?: number;
   /** Update rule. */
   readonly optimizer: OptimizerName;
   /** Decoupled weight decay; 0 for none. */

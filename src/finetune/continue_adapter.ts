@@ -8,20 +8,24 @@ import type { Adapter } from "../lora/adapter_files.ts";
 import { applyAdapter, checkBase } from "../lora/apply.ts";
 import { findModules, reachOf } from "../lora/mod.ts";
 import { adapterFolder, loadAdapter, readAdapterFiles } from "../model/adapter_dir.ts";
-import type { AdaptedModel } from "./adapted_model.ts";
+import { type AdaptedModel, trainedOf } from "./adapted_model.ts";
+import type { FineTuneConfig } from "./config.ts";
 import type { OnEvent, PreparationEvent } from "./events.ts";
+
+/** The parameters that change how a saved adapter is trained. */
+type HowFurther = Pick<FineTuneConfig, "loraDropout" | "freezeA">;
 
 /**
  * Injects a saved adapter into its base, to train it further.
  *
- * @param dropout dropout of this run, whatever the adapter was trained with before
+ * @param how dropout of this run, whatever the adapter was trained with before, and whether A is trained
  * @throws {BadInputError} if it belongs to another base or does not fit
  * @throws {UsageError} if it was trained for other classes
  */
 export function continueAdapter(
   model: Model,
   adapter: Adapter,
-  dropout: number,
+  how: HowFurther,
   labels: LabelMap | undefined,
   where: string,
 ): AdaptedModel {
@@ -33,18 +37,19 @@ export function continueAdapter(
         `current value is ${labels?.slice(0, 5) ?? "none"}`,
     );
   }
-  const config = { ...adapter.config, dropout };
+  const config = { ...adapter.config, dropout: how.loraDropout };
   const applied = applyAdapter(model, { ...adapter, config }, { dropout: true });
   // PEFT also adapts BERT's pooler where nothing reads it.
   const reaches = reachOf(model);
   const others = new Set(
     findModules(model).filter((module) => !reaches(module)).map(({ path }) => path),
   );
-  const trained = [...applied.trainable].filter(([, { path }]) => !others.has(path));
+  const reached = [...applied.trainable].filter(([, { path }]) => !others.has(path));
   return {
     model: applied.model,
     trainable: applied.trainable,
-    trained: new Set(trained.map(([name]) => name)),
+    trained: trainedOf(new Map(reached), how),
+    atBase: false,
     newHead: adapter.head !== undefined,
     config,
   };
@@ -59,14 +64,14 @@ export function continueAdapter(
 export function adaptFurther(
   model: Model,
   path: string,
-  dropout: number,
+  how: HowFurther,
   labels: LabelMap | undefined,
   onEvent: OnEvent<PreparationEvent>,
 ): AdaptedModel {
   const directory = folderOfAdapter(path);
   const { adapter, notes } = loadAdapter(directory);
   for (const text of notes) onEvent({ kind: "adapter note", text });
-  return continueAdapter(model, adapter, dropout, labels, directory);
+  return continueAdapter(model, adapter, how, labels, directory);
 }
 
 /** mlx_lm names an adapter's file, PEFT its folder. */

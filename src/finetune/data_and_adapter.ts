@@ -55,7 +55,7 @@ export async function openDataAndAdapter(
   if (data.task === "causal") checkScoresTokens(model, config.data);
   const adapted = before === undefined
     ? addAdapter(model, config, data.labels, targets)
-    : adaptFurther(model, before, config.loraDropout, data.labels, later.hold);
+    : adaptFurther(model, before, config, data.labels, later.hold);
   onEvent(parametersOf(model, adapted));
   later.release();
   const kept = resources.move();

@@ -6,6 +6,7 @@ import type { Runner } from "../runtime/runner.ts";
 import { passControlHere } from "../train/left_out_passes.ts";
 import { PlannedModel } from "../train/planned_model.ts";
 import type { PlannedModelOptions } from "../train/planned_options.ts";
+import { frozenPart } from "./adapted_model.ts";
 import type { BaseModel } from "./base_model.ts";
 import type { FineTuneConfig } from "./config.ts";
 import type { DataAndAdapter } from "./data_and_adapter.ts";
@@ -51,17 +52,18 @@ export function stepOptions(
  * @throws {RefusedError} if memory does not suffice
  */
 export async function openStep(
-  { base, learned: { data }, config, own }: StepSource,
+  { base, learned: { data, adapted }, config, own }: StepSource,
   options: PlannedModelOptions,
   arithmetic: Arithmetic,
   onEvent: OnEvent<PreparationEvent>,
 ): Promise<OpenedStep> {
   const settings = { ...options, arithmetic };
+  const frozenBytes = frozenPart(adapted)?.sizeBytes ?? 0;
   const fit = await fitTraining(
     {
       options: settings,
       data,
-      weightBytes: base.sizeBytes + quantizedConstantBytes(base.model.graph),
+      weightBytes: base.sizeBytes + quantizedConstantBytes(base.model.graph) + frozenBytes,
       tokenizerBytes: own.loadData ? 0 : tokenizerSize(base.folder),
       shards: own.shards,
     },

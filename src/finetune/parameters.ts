@@ -30,7 +30,9 @@ export const FINE_TUNE_PARAMETERS = {
   adapterType: { kind: "list", choices: METHODS, default: ["lora"] },
   reductionFactor: { kind: "number", default: 16, min: 1 },
   nonLinearity: { kind: "text", choices: ["auto", ...NON_LINEARITIES], default: "auto" },
-  initLoraWeights: { kind: "text", choices: ["kaiming", "gaussian"], default: "kaiming" },
+  initLoraWeights: { kind: "text", default: "kaiming" },
+  loftqModel: { kind: "text" },
+  freezeA: { kind: "boolean", default: false },
   modulesToSave: { kind: "list", default: [] },
   pooling: { kind: "text", choices: ["mean", "first"], default: "mean" },
 
@@ -44,6 +46,7 @@ export const FINE_TUNE_PARAMETERS = {
   warmupSteps: { kind: "integer", default: 0, min: 0 },
   lrDecaySteps: { kind: "integer", min: 1 },
   lrEnd: { kind: "number", default: 0, min: 0 },
+  loraplusLrRatio: { kind: "number", min: 1 },
   optimizer: { kind: "text", choices: OPTIMIZER_NAMES, default: "adamw" },
   weightDecay: { kind: "number", default: 0, min: 0 },
   maxGradNorm: { kind: "number", default: 1, min: 0 },

@@ -6,8 +6,10 @@ import type { Runner } from "../runtime/runner.ts";
 import { graphOptimizer } from "../train/graph_optimizer.ts";
 import { MicroBatches } from "../train/micro_batches.ts";
 import type { Optimizer } from "../train/optimizer.ts";
+import { loraplusStep } from "../train/parameter_step.ts";
 import { OPTIMIZER_DEFAULTS } from "../train/update_rules.ts";
 import { adapterOutput } from "./adapter_output.ts";
+import { frozenPart } from "./adapted_model.ts";
 import { openBase } from "./base_model.ts";
 import { chooseStep, type ChosenStep } from "./choose_step.ts";
 import type { FineTuneConfig } from "./config.ts";
@@ -47,8 +49,8 @@ export async function prepareTraining(
   const chosen = await chooseStep({ base, learned, runner, config, own }, onEvent);
   resources.use(chosen.step);
   signal?.throwIfAborted();
-  const optimizer = resources.use(await optimizerFor(runner, chosen, config));
-  const frozen = await frozenLayers(runner, chosen, learned.data.train);
+  const optimizer = resources.use(await optimizerFor(runner, learned, chosen, config));
+  const frozen = await frozenLayers(runner, chosen, learned);
   chosen.step.forgetComparisons();
   const kept = resources.move();
   return {
@@ -61,21 +63,33 @@ export async function prepareTraining(
 
 function optimizerFor(
   runner: Runner,
-  { step, fit }: ChosenStep,
-  { optimizer, weightDecay }: FineTuneConfig,
-): Promise<Optimizer & Disposable> {
+  { adapted: { trainable } }: DataAndAdapter,
+  { step, fit: { shards } }: ChosenStep,
+  { optimizer, weightDecay, loraplusLrRatio }: FineTuneConfig,
+): Promise<Optimizer> {
   const rule = { ...OPTIMIZER_DEFAULTS, name: optimizer, weightDecay };
-  return graphOptimizer(runner, step.parameters, rule, fit.shards);
+  if (loraplusLrRatio === undefined) {
+    return graphOptimizer(runner, step.parameters, rule, { shards });
+  }
+  const stepOf = loraplusStep(loraplusLrRatio);
+  return graphOptimizer(runner, step.parameters, rule, {
+    shards,
+    stepOf: (name) => stepOf(trainable.get(name)!),
+  });
 }
 
 /** The parts that follow from data and step. */
-function partsOf({ data, tokenizerDigest }: DataAndAdapter, chosen: ChosenStep) {
+function partsOf({ data, tokenizerDigest, adapted }: DataAndAdapter, chosen: ChosenStep) {
   const { step, fit: { keepBytes, sequences, atOnce, shards }, forms, cut, baseDigest } = chosen;
+  const frozen = frozenPart(adapted);
   return {
     model: new MicroBatches(step, atOnce, shards, cut),
     ...{ data: data.train, validation: data.validation, test: data.test },
     numeric: chosen.choice,
     memory: { keepBytes, sequences, shards, forms },
-    identity: { base: baseDigest, tokenizer: tokenizerDigest, ...data.identity },
+    identity: {
+      ...{ base: baseDigest, tokenizer: tokenizerDigest, ...data.identity },
+      ...(frozen === undefined ? {} : { frozen_part_of_adapter: frozen.digest }),
+    },
   };
 }

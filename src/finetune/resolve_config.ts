@@ -6,6 +6,7 @@ import { checkAdapterName } from "../hub/adapter_store.ts";
 import { parseLayers } from "../lora/mod.ts";
 import { conflictOf, METHODS } from "../lora/peft_type.ts";
 import { windowGate } from "../train/pause.ts";
+import { checkStart } from "./check_start.ts";
 import type { FineTuneConfig, FineTuneInput } from "./config.ts";
 import { FINE_TUNE_PARAMETERS } from "./parameters.ts";
 import { prefixCacheBytes } from "./prefix_cache.ts";
@@ -58,6 +59,7 @@ export function checkConfig(config: FineTuneConfig): void {
   checkLength(config);
   about("window", config.window, windowGate);
   about("layers", config.layers, parseLayers);
+  checkStart(config);
 }
 
 function checkMethods({ adapterType, loraDropout }: FineTuneConfig): void {

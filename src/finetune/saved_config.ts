@@ -81,6 +81,7 @@ const STEERING = [
   "warmupSteps",
   "lrDecaySteps",
   "lrEnd",
+  "loraplusLrRatio",
   "weightDecay",
   "maxGradNorm",
   "epochs",

@@ -1,8 +1,8 @@
 /** Settings of a LoRA adapter, in PEFT's terms, and their validation. */
 import { type Message, ParameterError, worded } from "../errors.ts";
 
-/** Initialisation of A; B always starts at zero. */
-export type LoraInit = "kaiming" | "gaussian";
+/** Random initialisations, under which the update starts at zero; see `initAdapter`. */
+export type LoraInit = "kaiming" | "gaussian" | "orthogonal";
 
 /**
  * Settings of an adapter (Hu et al., "LoRA: Low-Rank Adaptation of Large Language Models", 2021).
@@ -29,7 +29,7 @@ export interface LoraConfig {
   readonly numLayers?: number;
   /** Modules trained fully beside the adapter, by name. */
   readonly modulesToSave: readonly string[];
-  /** How A starts; B starts at zero. */
+  /** How A and B start. */
   readonly init: LoraInit;
 }
 
@@ -56,7 +56,7 @@ export function loraScale(alpha: number, rank: number, useRslora: boolean): numb
  *
  * @throws {ParameterError} naming the target and the value
  */
-export function validateLoraConfig(config: LoraConfig): void {
+export function validateLoraConfig(config: Omit<LoraConfig, "init">): void {
   const where = config.targetModules.join(",");
   checkRank("rank", where, config.rank);
   for (const [key, rank] of Object.entries(config.rankPattern)) {

@@ -1,5 +1,8 @@
-/** Adapter matrices before the first step: A random, B zero, so that training starts at the base. */
+/** Random adapter matrices before the first step, whose product is zero: training starts at the base. */
+import { ParameterError } from "../errors.ts";
 import { float32, type Tensor } from "../graph/tensor.ts";
+import { type Matrix, matrixOf, transposed, transposedProduct } from "../linalg/matrix.ts";
+import { qr } from "../linalg/qr.ts";
 import type { LoraInit } from "./config.ts";
 import type { LoraWeights } from "./lora_weights.ts";
 import type { LoraSite } from "./targets.ts";
@@ -14,9 +17,12 @@ export interface RandomSource {
  * Initialises matrices for every site.
  *
  * `kaiming` draws A from U(−1/√in, 1/√in), which is PyTorch's Kaiming initialisation with a = √5 and
- * PEFT's default; `gaussian` from N(0, 1/rank²), PEFT's `init_lora_weights="gaussian"`.
+ * PEFT's default; `gaussian` from N(0, 1/rank²), PEFT's `init_lora_weights="gaussian"`; B is zero.
+ * `orthogonal` draws both from halves of an orthogonal basis of the ranks, as PEFT does, so that B·A is
+ * zero up to rounding although neither is.
  *
  * @param columnsOf the width of a site's A, used as `in`; default: its layer's inputs
+ * @throws {ParameterError} for `orthogonal` with an odd rank
  */
 export function initAdapter(
   sites: readonly LoraSite[],
@@ -27,6 +33,7 @@ export function initAdapter(
   return new Map(sites.map((site) => {
     const { module: { path, outFeatures }, rank } = site;
     const columns = columnsOf(site);
+    if (init === "orthogonal") return [path, orthogonal(path, outFeatures, columns, rank, random)];
     const draw = init === "gaussian"
       ? () => gaussian(random) / rank
       : () => symmetric(random) / Math.sqrt(columns);
@@ -35,6 +42,43 @@ export function initAdapter(
       b: filled([outFeatures, rank], () => 0),
     }];
   }));
+}
+
+/** Size of the elements, as PEFT has it. */
+const ORTHOGONAL_SIZE = 0.1;
+
+/** A = Q₁ᵀ·G and B = H·Q₂ for normal G and H, and the odd and even rows of an orthogonal Q [rank, rank]. */
+function orthogonal(
+  path: string,
+  outFeatures: number,
+  columns: number,
+  rank: number,
+  random: RandomSource,
+): LoraWeights {
+  if (rank % 2 !== 0) {
+    throw new ParameterError(
+      "rank",
+      (name) =>
+        `${name("initLoraWeights", "orthogonal")} divides the rank by 2: ${name("rank")} of ` +
+        `"${path}" must be even: current value is ${rank}`,
+    );
+  }
+  const half = rank / 2;
+  const normal = (rows: number, cols: number) =>
+    matrixOf(rows, cols, Float64Array.from({ length: rows * cols }, () => gaussian(random)));
+  const { q } = qr(normal(rank, rank));
+  const rows = (first: number): Matrix =>
+    matrixOf(
+      half,
+      rank,
+      Float64Array.from(
+        { length: half * rank },
+        (_, i) => ORTHOGONAL_SIZE * q.values[(2 * Math.floor(i / rank) + first) * rank + i % rank],
+      ),
+    );
+  const a = transposedProduct(rows(0), normal(half, columns));
+  const b = transposed(transposedProduct(rows(1), normal(half, outFeatures)));
+  return { a: float32([rank, columns], a.values), b: float32([outFeatures, rank], b.values) };
 }
 
 /** A linear layer's weight [out, in] and bias [out], initialised as in PyTorch: U(−1/√in, 1/√in). */
@@ -60,7 +104,7 @@ const uniform = (random: RandomSource) => (random.next() + 0.5) / 2 ** 32;
 const symmetric = (random: RandomSource) => 2 * uniform(random) - 1;
 
 /** Standard normal (Box and Muller, 1958). */
-function gaussian(random: RandomSource): number {
+export function gaussian(random: RandomSource): number {
   const radius = Math.sqrt(-2 * Math.log(uniform(random)));
   return radius * Math.cos(2 * Math.PI * uniform(random));
 }

@@ -11,6 +11,7 @@ import { int } from "../graph/attributes.ts";
 import { ONNX_TYPE } from "../graph/dtype.ts";
 import type { Model, Node } from "../graph/types.ts";
 import type { GraphIndex } from "./graph_index.ts";
+import { subtractInitial } from "./initial_product.ts";
 import {
   type AdaptedProduct,
   callScope,
@@ -93,10 +94,12 @@ interface Update extends AdaptedProduct {
   readonly masks: Map<string, DropoutMask>;
 }
 
-function addUpdate(update: Update): void {
-  const { edit, anchor, group, declared, result, scope } = update;
+function addUpdate(given: Update): void {
+  const { anchor, scope, options: { initials } } = given;
+  const op = opsAfter(given, anchor);
+  const update = initials === undefined ? given : subtractInitial(given, initials, op);
+  const { edit, group, declared, result } = update;
   const { dtype } = group[0].module;
-  const op = opsAfter(update, anchor);
   const cast = (value: string, to: "float32" | typeof dtype, name: string) =>
     dtype === "float32" ? value : op("Cast", [value], name, { to: int(ONNX_TYPE[to]) });
 

@@ -13,6 +13,8 @@ export interface LoraWeights {
 export interface InjectOptions {
   /** Makes A and B graph inputs instead of initializers, so that they can change between runs. */
   readonly asInputs?: boolean;
+  /** Values of A and B whose product is subtracted at each site, by module path. */
+  readonly initials?: ReadonlyMap<string, LoraWeights>;
   /** Adds a mask input for each site whose dropout is above zero; otherwise there is no dropout. */
   readonly dropout?: boolean;
 }

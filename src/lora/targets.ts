@@ -34,7 +34,7 @@ export interface LoraSite {
  */
 export function resolveTargets(
   modules: readonly LinearModule[],
-  config: LoraConfig,
+  config: Omit<LoraConfig, "init">,
   reaches: Reach = () => true,
 ): readonly LoraSite[] {
   validateLoraConfig(config);
@@ -75,7 +75,10 @@ export function resolveTargets(
 }
 
 /** Checks that every key matches a module: otherwise the adapter would differ from the user's request. */
-function checkPatternsMatch(adapted: readonly LinearModule[], config: LoraConfig): void {
+function checkPatternsMatch(
+  adapted: readonly LinearModule[],
+  config: Omit<LoraConfig, "init">,
+): void {
   const { rankPattern, alphaPattern } = config;
   for (const key of [...Object.keys(rankPattern), ...Object.keys(alphaPattern)]) {
     const pattern = new PatternValues({ [key]: 1 });

@@ -4,6 +4,7 @@ import type { DeviceTensor, ListedRun, Runner } from "../runtime/runner.ts";
 import type { Optimizer, OptimizerState } from "./optimizer.ts";
 import { GRADIENT_SCALE, inputNames, scalarNames, sizeOf } from "./optimizer_graphs.ts";
 import { OptimizerSessions, type UpdateSessions } from "./optimizer_sessions.ts";
+import { type ParameterStep, SAME_STEP } from "./parameter_step.ts";
 import { sessionClock } from "./session_clock.ts";
 import type { Parameter } from "./step.ts";
 import { type OptimizerSettings, UPDATE_RULES } from "./update_rules.ts";
@@ -16,34 +17,45 @@ const GROUP_ELEMENTS = 2 ** 18;
 /** A kernel of WebGPU binds at most 16 buffers: a vector and the tensors that it is split into. */
 const WEBGPU_TENSORS = 15;
 
+/** How an optimiser runs, and which parameters it treats differently. */
+export interface GraphOptimizerOptions {
+  /**
+   * Threads that each take a part of the parameters, as they take a part of a batch; with 1 (the default),
+   * the runner's threads divide every operator.
+   */
+  readonly shards?: number;
+  /** The step of each parameter, by name; default: all take the same. */
+  readonly stepOf?: (name: string) => ParameterStep;
+}
+
 /**
  * Makes an optimiser for a model's parameters. It owns the moments and one spare tensor per
  * parameter; the parameters' values stay the model's, which swaps in the spare at every update.
  *
- * @param shards threads that each take a part of the parameters, as they take a part of a batch; with 1, the
- *   runner's threads divide every operator
  * @throws {RangeError} if there is nothing to train
  */
 export async function graphOptimizer(
   runner: Runner,
   parameters: readonly Parameter[],
   settings: OptimizerSettings,
-  shards = 1,
+  { shards = 1, stepOf = () => SAME_STEP }: GraphOptimizerOptions = {},
 ): Promise<Optimizer> {
   if (parameters.length === 0) throw new RangeError("Cannot make an optimiser without parameters");
-  const sessions = new OptimizerSessions(runner, settings, shards > 1);
-  try {
-    const groups: Group[] = [];
-    const isWebGpu = runner.providers.some((name) => name.startsWith("WebGpu"));
-    for (const members of grouped(parameters, isWebGpu ? WEBGPU_TENSORS : Infinity)) {
-      const compiled = await sessions.of(members.map(({ dims }) => dims));
-      groups.push(new Group(runner, members, UPDATE_RULES[settings.name].slots, compiled));
+  using made = new DisposableStack();
+  const sessions = made.use(new OptimizerSessions(runner, shards > 1));
+  const isWebGpu = runner.providers.some((name) => name.startsWith("WebGpu"));
+  const groups: Group[] = [];
+  const alike = Map.groupBy(parameters, ({ name }) => JSON.stringify(stepOf(name)));
+  const steps: StepScalars[] = [];
+  for (const members of alike.values()) {
+    const step = made.use(new StepScalars(runner, settings, stepOf(members[0].name)));
+    steps.push(step);
+    for (const some of grouped(members, isWebGpu ? WEBGPU_TENSORS : Infinity)) {
+      const compiled = await sessions.of(some.map(({ dims }) => dims), step.settings);
+      groups.push(made.use(new Group(runner, some, step, compiled)));
     }
-    return new GraphOptimizer(runner, groups, settings, sessions, shards);
-  } catch (error) {
-    sessions[Symbol.dispose]();
-    throw error;
   }
+  return new GraphOptimizer(runner, groups, steps, shards, made.move());
 }
 
 /** Groups neighbours, so that layers of one kind make groups of the same shapes. */
@@ -62,22 +74,49 @@ function grouped(parameters: readonly Parameter[], most: number): Parameter[][] 
   return groups;
 }
 
-class GraphOptimizer implements Optimizer {
-  readonly #scalars: ReadonlyMap<string, DeviceTensor>;
-  #updates = 0;
-  #canRevert = false;
+/** The scalars of an update, in the runtime: one set for all parameters that take the same step. */
+class StepScalars implements Disposable {
+  readonly settings: OptimizerSettings;
+  readonly #held: ReadonlyMap<string, DeviceTensor>;
 
-  constructor(
-    readonly runner: Runner,
-    readonly groups: readonly Group[],
-    readonly settings: OptimizerSettings,
-    readonly sessions: OptimizerSessions,
-    readonly shards: number,
-  ) {
-    this.#scalars = new Map(
+  constructor(runner: Runner, settings: OptimizerSettings, readonly step: ParameterStep) {
+    this.settings = step.decays ? settings : { ...settings, weightDecay: 0 };
+    this.#held = new Map(
       scalarNames(settings).map((name) => [name, runner.allocate("float32", [])]),
     );
   }
+
+  /** @param update its number, counted from 1 */
+  write(learningRate: number, update: number, gradientScale: number): void {
+    const rule = UPDATE_RULES[this.settings.name];
+    const values: Record<string, number> = {
+      ...rule.scalars(this.settings, learningRate * this.step.rateFactor, update),
+      [GRADIENT_SCALE]: gradientScale,
+    };
+    for (const [name, held] of this.#held) held.write(float32([], [values[name]]));
+  }
+
+  get feeds(): Readonly<Record<string, DeviceTensor>> {
+    return Object.fromEntries(this.#held);
+  }
+
+  [Symbol.dispose](): void {
+    for (const scalar of this.#held.values()) scalar[Symbol.dispose]();
+  }
+}
+
+class GraphOptimizer implements Optimizer {
+  #updates = 0;
+  #canRevert = false;
+
+  /** @param owned all that is disposed of with it */
+  constructor(
+    readonly runner: Runner,
+    readonly groups: readonly Group[],
+    readonly steps: readonly StepScalars[],
+    readonly shards: number,
+    readonly owned: Disposable,
+  ) {}
 
   async gradientNorm(): Promise<number> {
     const results = await this.#runAll(this.groups.map((group) => group.squaredNorm()));
@@ -90,14 +129,8 @@ class GraphOptimizer implements Optimizer {
   }
 
   async update(learningRate: number, gradientScale: number): Promise<void> {
-    const rule = UPDATE_RULES[this.settings.name];
-    const values: Record<string, number> = {
-      ...rule.scalars(this.settings, learningRate, this.#updates + 1),
-      [GRADIENT_SCALE]: gradientScale,
-    };
-    for (const [name, held] of this.#scalars) held.write(float32([], [values[name]]));
-    const scalars = Object.fromEntries(this.#scalars);
-    await this.#runAll(this.groups.map((group) => group.update(scalars)));
+    for (const step of this.steps) step.write(learningRate, this.#updates + 1, gradientScale);
+    await this.#runAll(this.groups.map((group) => group.update()));
     for (const group of this.groups) group.swap();
     this.#updates++;
     this.#canRevert = true;
@@ -142,9 +175,7 @@ class GraphOptimizer implements Optimizer {
   }
 
   [Symbol.dispose](): void {
-    for (const group of this.groups) group[Symbol.dispose]();
-    for (const scalar of this.#scalars.values()) scalar[Symbol.dispose]();
-    this.sessions[Symbol.dispose]();
+    this.owned[Symbol.dispose]();
   }
 }
 
@@ -179,12 +210,12 @@ class Group implements Disposable {
   constructor(
     runner: Runner,
     readonly members: readonly Parameter[],
-    slots: readonly string[],
+    readonly step: StepScalars,
     readonly sessions: UpdateSessions,
   ) {
     const size = sizeOf(members.map(({ dims }) => dims));
     this.#spares = members.map(({ dims }) => runner.allocate("float32", dims));
-    this.#slots = slots.map((name) => {
+    this.#slots = UPDATE_RULES[step.settings.name].slots.map((name) => {
       const now = runner.allocate("float32", [size]);
       return { name, now, next: runner.inPlace ? now : runner.allocate("float32", [size]) };
     });
@@ -199,9 +230,9 @@ class Group implements Disposable {
   }
 
   /** Computes the next values; {@linkcode swap} takes them over. */
-  update(scalars: Readonly<Record<string, DeviceTensor>>): FedRun {
+  update(): FedRun {
     const { step, outputs } = this.sessions;
-    const feeds: Record<string, DeviceTensor> = { ...scalars };
+    const feeds: Record<string, DeviceTensor> = { ...this.step.feeds };
     const into: Record<string, DeviceTensor> = {};
     this.members.forEach((parameter, i) => {
       const names = inputNames(i);

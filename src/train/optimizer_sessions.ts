@@ -27,15 +27,14 @@ export class OptimizerSessions implements Disposable {
    */
   constructor(
     readonly runner: Runner,
-    readonly settings: OptimizerSettings,
     readonly singleThread: boolean,
   ) {}
 
-  async of(dims: GroupDims): Promise<UpdateSessions> {
-    const key = JSON.stringify(dims);
+  async of(dims: GroupDims, settings: OptimizerSettings): Promise<UpdateSessions> {
+    const key = JSON.stringify([dims, settings]);
     const found = this.#compiled.get(key);
     if (found !== undefined) return found;
-    const { model: update, ...outputs } = updateModel(dims, this.settings);
+    const { model: update, ...outputs } = updateModel(dims, settings);
     // Small elementwise graphs: ORT's optimiser could save no time in them and would only slow the start.
     const compile = async (model: Model, label: string) => {
       const executable = await this.runner.compile(model, {
@@ -48,7 +47,7 @@ export class OptimizerSessions implements Disposable {
     };
     const made = {
       norm: await compile(squaredNormModel(dims), "gradient norm"),
-      step: await compile(update, this.settings.name),
+      step: await compile(update, settings.name),
       outputs,
     };
     this.#compiled.set(key, made);

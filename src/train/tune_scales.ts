@@ -129,7 +129,7 @@ export async function tuneScales(
     ...OPTIMIZER_DEFAULTS,
     name: "adamw",
     weightDecay: 0,
-  }, shards);
+  }, { shards });
   const atOnce = { tokens: TOKENS_AT_ONCE, packing: packingRules(planned, {}) };
   await train({
     model: new MicroBatches(step, atOnce, shards, options.cut),

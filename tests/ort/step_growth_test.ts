@@ -24,7 +24,7 @@ for (const shards of [1, 2]) {
       runner,
       step.parameters,
       { ...OPTIMIZER_DEFAULTS, name: "adamw" },
-      shards,
+      { shards },
     );
     const batches = Array.from({ length: SHAPES }, (_, i) => {
       const lengths = [5 + i, 12, 9 + i % 5, 3 + 2 * i];

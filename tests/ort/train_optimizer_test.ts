@@ -3,6 +3,7 @@ import { float32, toNumbers } from "../../src/graph/tensor.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import type { Runner } from "../../src/runtime/runner.ts";
 import { graphOptimizer } from "../../src/train/graph_optimizer.ts";
+import { loraplusStep } from "../../src/train/parameter_step.ts";
 import type { Parameter } from "../../src/train/step.ts";
 import {
   OPTIMIZER_DEFAULTS,
@@ -119,6 +120,50 @@ Deno.test("restore() refuses a state of other parameters by name", async () => {
   assertThrows(() => two.restore(one.state()), RangeError, 'moment "b.m" must be [2,3]');
 });
 
+Deno.test("graphOptimizer() takes the steps of loraplusStep(), and resumes them", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const kinds = { "fc.A": "A", "fc.B": "B", "head.weight": "weight", "head.bias": "bias" } as const;
+  const stepIn = loraplusStep(4);
+  const stepOf = (name: string) => {
+    const which = kinds[name as keyof typeof kinds];
+    return stepIn({ path: "", which, dims: which === "bias" ? [6] : [2, 3] });
+  };
+  const run = async (parameters: Parameter[], name: OptimizerName) => {
+    const optimizer = await graphOptimizer(runner, parameters, settings(name), { stepOf });
+    for (const parameter of parameters) setGrad(runner, parameter, GRAD);
+    return optimizer;
+  };
+  const all = () => Object.keys(kinds).map((name) => parameterOf(runner, name));
+  for (const name of ["adamw", "adam"] as const) {
+    const together = all();
+    using optimizer = await run(together, name);
+    await optimizer.update(0.01, 1);
+    const state = optimizer.state();
+    const resumed = all();
+    using after = await run(resumed, name);
+    after.restore(state);
+    resumed.forEach((parameter, i) => parameter.value.write(together[i].value.read()));
+    for (const each of [optimizer, after]) await each.update(0.01, 1);
+    for (const [i, parameter] of together.entries()) {
+      assertEquals(valuesOf(resumed[i]), valuesOf(parameter));
+      // As an optimiser of its own would, at the rate and decay of its group.
+      const alone = parameterOf(runner);
+      const { rateFactor, decays } = stepOf(parameter.name);
+      const weightDecay = decays ? 0.1 : 0;
+      using single = await graphOptimizer(runner, [alone], { ...settings(name), weightDecay });
+      setGrad(runner, alone, GRAD);
+      for (let t = 0; t < 2; t++) await single.update(0.01 * rateFactor, 1);
+      assertEquals(valuesOf(parameter), valuesOf(alone), parameter.name);
+    }
+    assertEquals(together.map(({ name }) => stepOf(name)), [
+      { rateFactor: 1, decays: true },
+      { rateFactor: 4, decays: true },
+      { rateFactor: 1, decays: true },
+      { rateFactor: 4, decays: false },
+    ]);
+  }
+});
+
 for (const shards of [1, 2, 5]) {
   Deno.test(`graphOptimizer() treats every one of many parameters as it treats one, ${shards} shards`, async () => {
     using runner = createOrtRunner({ threads: 1 });
@@ -133,7 +178,7 @@ for (const shards of [1, 2, 5]) {
     ];
     const alone = parameterOf(runner);
     using one = await graphOptimizer(runner, [alone], settings("adamw"));
-    using all = await graphOptimizer(runner, many, settings("adamw"), shards);
+    using all = await graphOptimizer(runner, many, settings("adamw"), { shards });
     const small = many.filter(({ name }) => name !== "large");
     for (const parameter of [alone, ...small]) setGrad(runner, parameter, GRAD);
     const norm = await one.gradientNorm();

@@ -20,6 +20,19 @@ Deno.test("resolveConfig() needs a model and data alone, and fills in the rest",
   assertEquals(resolveConfig(config), config);
 });
 
+Deno.test("resolveConfig() names the parameters of a start that contradict each other", () => {
+  const fails = (more: Partial<FineTuneInput>, message: string) =>
+    assertThrows(() => resolveConfig({ ...MINIMUM, ...more }), ParameterError, message);
+  fails({ initLoraWeights: "eva" }, "initLoraWeights must be one of kaiming, gaussian, orthogonal");
+  fails({ initLoraWeights: "loftq" }, "loftq needs the model before it was quantised");
+  fails({ loftqModel: "float" }, "loftqModel is only read by");
+  fails(
+    { initLoraWeights: "pissa", adapterType: ["scales", "houlsby"] },
+    "which adapterType: scales,houlsby has not",
+  );
+  resolveConfig({ ...MINIMUM, initLoraWeights: "gaussian", adapterType: ["scales"] });
+});
+
 /** Values that are none of a parameter's. */
 function* wrongValues({ kind, min, max, choices }: Parameter): Generator<unknown> {
   yield kind === "list" || kind === "map" ? 7 : {};

@@ -11,8 +11,10 @@ import {
 import { numericalRank } from "../../src/linalg/numerical_rank.ts";
 import { qr } from "../../src/linalg/qr.ts";
 import { rowEchelon } from "../../src/linalg/row_echelon.ts";
+import { randomizedSvd } from "../../src/linalg/randomized_svd.ts";
 import { leadingSvd, type Svd, svd, svdOfProduct } from "../../src/linalg/svd.ts";
 import { symmetricEigen } from "../../src/linalg/symmetric_eigen.ts";
+import { Random } from "../../src/random.ts";
 import { distance, fromSvd, orthonormal, randomMatrix } from "../helpers/matrices.ts";
 
 const SHAPES = [[1, 1], [5, 3], [3, 5], [8, 8], [40, 12], [2, 30]] as const;
@@ -40,6 +42,23 @@ for (const [name, decompose, exact] of algorithms) {
     }
   });
 }
+
+Deno.test("randomizedSvd() finds the largest singular values and their vectors", () => {
+  const random = Random.fromSeed(3);
+  const draw = () => random.next() / 2 ** 31 - 1;
+  const s = Array.from({ length: 20 }, (_, i) => 2 ** -i);
+  for (const [rows, cols] of [[40, 30], [30, 40]]) {
+    const m = fromSvd({ u: orthonormal(rows, 20, 1), s, v: orthonormal(cols, 20, 2) });
+    const found = randomizedSvd(m, 4, 2, draw);
+    assertEquals([found.u.cols, found.s.length, found.v.cols], [4, 4, 4]);
+    assertOrthonormal(found.u);
+    assertOrthonormal(found.v);
+    found.s.forEach((value, i) => assertAlmostEquals(value, s[i], 1e-12));
+    const exact = svd(m);
+    const nearest = fromSvd({ ...exact, s: exact.s.map((value, i) => i < 4 ? value : 0) });
+    assert(distance(fromSvd(found), nearest) < 1e-10);
+  }
+});
 
 Deno.test("svd() finds singular values that are known", () => {
   // AᵀA of [[3, 0], [4, 5]] has the eigenvalues 45 and 5.

@@ -57,7 +57,13 @@ Deno.test("continueAdapter() keeps what the loss does not depend on as it was", 
     ...{ targetModules: ["dense", "pooler"], modulesToSave: [], gaussian: false },
   };
   const adapter = { lora, saved: new Map(), config };
-  const adapted = continueAdapter(encoder(), adapter, 0, undefined, "adapter");
+  const adapted = continueAdapter(
+    encoder(),
+    adapter,
+    { loraDropout: 0, freezeA: false },
+    undefined,
+    "adapter",
+  );
   const names = [...adapted.trainable.keys()];
   assertEquals(names.length, 4);
   assertEquals([...adapted.trained], names.filter((name) => name.startsWith("dense")));

@@ -80,7 +80,20 @@ export const TRAIN_FLAGS = {
     "Function of the bottleneck adapters; auto is swish for houlsby and relu for pfeiffer",
     { ...P.nonLinearity, group: ADAPTER },
   ),
-  initLoraWeights: text("How A starts; B starts at zero", { ...P.initLoraWeights, group: ADAPTER }),
+  initLoraWeights: text(
+    "How A and B start: kaiming, gaussian or orthogonal at random; pissa, pissa_niter_N (quicker, say " +
+      "N = 16) or olora from the weight; loftq from what quantisation took from --loftq-model",
+    { ...P.initLoraWeights, placeholder: "NAME", group: ADAPTER },
+  ),
+  loftqModel: text("The model before it was quantised, as ONNX or as safetensors, for loftq", {
+    ...P.loftqModel,
+    placeholder: "PATH",
+    group: ADAPTER,
+  }),
+  freezeA: boolean("Keep A as it starts and train only B, as LoRA-FA and FFA-LoRA do", {
+    ...P.freezeA,
+    group: ADAPTER,
+  }),
   modulesToSave: list("Modules to train fully beside the adapter", {
     ...P.modulesToSave,
     group: ADAPTER,
@@ -109,6 +122,10 @@ export const TRAIN_FLAGS = {
     group: TRAINING,
   }),
   lrEnd: number("Learning rate at the end of linear and cosine", { ...P.lrEnd, group: TRAINING }),
+  loraplusLrRatio: number(
+    "LoRA+: the learning rate of B, relative to that of A; if absent, they are equal",
+    { ...P.loraplusLrRatio, placeholder: "RATIO", group: TRAINING },
+  ),
   optimizer: text("Optimiser", { ...P.optimizer, group: TRAINING }),
   weightDecay: number("Weight decay", { ...P.weightDecay, group: TRAINING }),
   maxGradNorm: number("Largest norm of the gradient; 0 does not clip", {
