@@ -8,6 +8,7 @@ import { modelDir, referenceDir } from "../helpers/fixture_models.ts";
 import { graft, graftUnder, startGraftUnder } from "../helpers/graft.ts";
 import { injectMergeFaults } from "../helpers/merge_faults.ts";
 import { testWithTool } from "../helpers/requirements.ts";
+import { SIGNALLING_STRACE } from "../helpers/strace_command.ts";
 import { pairs } from "../helpers/training_runs.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
@@ -47,7 +48,7 @@ function signalAt(path: string, way: MergeMethod, call: "write" | "fsync", signa
   const file = join(unfinished(path, way), "model.onnx");
   const log = `${path}.strace`;
   const inject = ["-e", `trace=${call}`, "-e", `inject=${call}:signal=${signal}:when=1`];
-  return { log, strace: ["strace", "-f", "-o", log, "-P", file, ...inject] };
+  return { log, strace: [...SIGNALLING_STRACE, "-o", log, "-P", file, ...inject] };
 }
 
 /** A merge that stands still; one that is left so is ended. */
@@ -150,9 +151,8 @@ testWithTool(
       const data = join(path, ".unfinished-model-quantized", "model.onnx.data");
       const { code, stderr } = await graftUnder(
         [
-          ...["strace", "-f", "-o", "/dev/null", "-P", data],
-          "-e",
-          "inject=write:signal=INT:when=1",
+          ...[...SIGNALLING_STRACE, "-o", "/dev/null", "-P", data],
+          ...["-e", "trace=write", "-e", "inject=write:signal=INT:when=1"],
         ],
         ...["quantize", modelDir("tiny-llama-genai-fp32"), "--save-path", target],
         ...["--min-elements", "1024"],

@@ -11,7 +11,7 @@ async function unsynced(source: PullSource): Promise<{ atSight: string[]; atEnd:
   place.offer(1);
   const trace = join(place.root, "trace");
   const variables = Object.entries(place.environment).map(([name, value]) => `${name}=${value}`);
-  const strace = ["env", ...variables, "strace", ...SYNC_TRACE, "-o", trace];
+  const strace = ["env", ...variables, ...SYNC_TRACE, "-o", trace];
   const { code, stderr } = await graftUnder(strace, "pull", ...place.args);
   assertEquals(code, 0, stderr);
   const text = Deno.readTextFileSync(trace);

@@ -12,6 +12,7 @@ import {
 import { filesIn, noise } from "../helpers/hub_pull.ts";
 import { testWithPython, testWithTool } from "../helpers/requirements.ts";
 import { runPython } from "../helpers/run_python.ts";
+import { STRACE } from "../helpers/strace_command.ts";
 
 const LLAMA = modelDir("tiny-llama-genai-int4");
 
@@ -251,7 +252,7 @@ testWithTool(
   () =>
     withHub(async (hub, root) => {
       const trace = join(root, "trace");
-      const strace = ["strace", "-f", "-qq", "-e", "trace=connect", "-o", trace];
+      const strace = [...STRACE, "-qq", "-e", "trace=connect", "-o", trace];
       const ports = () => {
         const found = Deno.readTextFileSync(trace)
           .matchAll(/connect\(\d+, \{sa_family=AF_INET6?, sin6?_port=htons\((\d+)\).*?"([^"]+)"/g);

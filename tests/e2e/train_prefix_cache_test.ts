@@ -3,6 +3,7 @@ import { join } from "@std/path";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { graft, graftSignalled, graftStopped, graftUnder } from "../helpers/graft.ts";
 import { testWithTool } from "../helpers/requirements.ts";
+import { STRACE } from "../helpers/strace_command.ts";
 import { pairs, readMetrics, requests, sha256 } from "../helpers/training_runs.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
@@ -142,7 +143,7 @@ testWithTool(
       const whole = await graft(...args, "--adapter-path", straight);
       assertEquals(whole.code, 0, whole.stderr);
       const faulty = [
-        ...["strace", "-f", "-qq", "-o", `${path}/strace.log`, "-P", cacheOf(full)],
+        ...[...STRACE, "-qq", "-o", `${path}/strace.log`, "-P", cacheOf(full)],
         ...["-e", "trace=write", "-e", "inject=write:error=ENOSPC:when=9+"],
       ];
       const run = await graftUnder(faulty, ...args, "--adapter-path", full);

@@ -4,6 +4,7 @@ import { EXIT } from "../../src/errors.ts";
 import { clearLeftovers, replacedPath, unfinishedPath } from "../../src/model/leftovers.ts";
 import { modelDir, referenceDir } from "./fixture_models.ts";
 import { graft, graftUnder } from "./graft.ts";
+import { SIGNALLING_STRACE, STRACE } from "./strace_command.ts";
 import { sha256 } from "./training_runs.ts";
 
 const ADAPTER = `${referenceDir("tiny-llama-int4.all")}/adapter_after_10_steps`;
@@ -43,7 +44,12 @@ async function traced(directory: string, files: readonly string[], injection?: I
   ];
   const { call, fault, when } = injection ?? {};
   const run = await graftUnder([
-    ...["strace", "-f", "-o", log, ...paths.flatMap((path) => ["-P", path])],
+    ...[
+      ...(fault?.startsWith("signal") ? SIGNALLING_STRACE : STRACE),
+      "-o",
+      log,
+      ...paths.flatMap((path) => ["-P", path]),
+    ],
     ...["-e", `trace=${CALLS.join()}`],
     ...injection === undefined ? [] : ["-e", `inject=${call}:${fault}:when=${when}`],
   ], ...mergeArgs(target, 1));

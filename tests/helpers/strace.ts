@@ -1,6 +1,7 @@
 /** Faults injected by strace at the n-th system call that touches a run's checkpoints. */
 import { join } from "@std/path";
 import { type ChildRun, digestOf, faultAfterKill, lastOf, runChild } from "./kills.ts";
+import { SIGNALLING_STRACE, STRACE } from "./strace_command.ts";
 
 const STEPS = 10;
 const SAVE_EVERY = 5;
@@ -35,8 +36,7 @@ async function traced(
 ): Promise<ChildRun & { log: string }> {
   const log = `${directory}.strace`;
   const wrapper = [
-    "strace",
-    "-f",
+    ...(injection?.fault.startsWith("signal") ? SIGNALLING_STRACE : STRACE),
     "-o",
     log,
     ...touchedPaths(directory).flatMap((path) => ["-P", path]),

@@ -1,13 +1,14 @@
 /** What a traced program had not put on the disk when it let something be seen. */
 import { basename, dirname } from "@std/path";
+import { STRACE } from "./strace_command.ts";
 
 const CALLS = [
   ...["openat", "write", "pwrite64", "copy_file_range", "fsync", "fdatasync"],
   ...["rename", "renameat", "renameat2", "symlink", "symlinkat", "mkdir", "mkdirat"],
 ];
 
-/** What strace must write for {@linkcode unsyncedWhen}: paths of descriptors, no contents. */
-export const SYNC_TRACE = ["-f", "-y", "-s", "0", "-e", `trace=${CALLS}`];
+/** An strace that writes what {@linkcode unsyncedWhen} reads: paths of descriptors, no contents. */
+export const SYNC_TRACE = [...STRACE, "-y", "-s", "0", "-e", `trace=${CALLS}`];
 
 /** Paths and descriptors' paths of a traced call, in order. */
 const pathsOf = (args: string) =>

@@ -7,6 +7,7 @@ import type { OpenFile } from "../../src/model/external_data.ts";
 import { PLACEMENTS, REFUSED } from "../helpers/external_models.ts";
 import { fileOf } from "../helpers/onnx_messages.ts";
 import { testWithTool } from "../helpers/requirements.ts";
+import { STRACE } from "../helpers/strace_command.ts";
 
 interface Folders extends AsyncDisposable {
   /** The model's folder, with everything in it that could lead out. */
@@ -160,8 +161,9 @@ testWithTool("strace", "loadOnnx() opens nothing outside the folder, says the ke
   });
   const log = `${where.root}/strace.log`;
   const child = new URL("../helpers/load_child.ts", import.meta.url).pathname;
-  const { success, stdout } = await new Deno.Command("strace", {
-    args: ["-f", "-e", "trace=open,openat,openat2", "-o", log, Deno.execPath(), "run", "-A"]
+  const [strace, ...follow] = STRACE;
+  const { success, stdout } = await new Deno.Command(strace, {
+    args: [...follow, "-e", "trace=open,openat,openat2", "-o", log, Deno.execPath(), "run", "-A"]
       .concat(child, paths),
   }).output();
   assert(success);

@@ -2,6 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { fromFileUrl, join } from "@std/path";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { testWithTool } from "../helpers/requirements.ts";
+import { STRACE } from "../helpers/strace_command.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 const CHILD = fromFileUrl(new URL("../helpers/install_child.ts", import.meta.url));
@@ -23,9 +24,10 @@ testWithTool(
       Deno.writeTextFileSync(program, "a program");
       // These every machine has.
       for (const name of ["opt", "units"]) Deno.mkdirSync(join(folder, name), { recursive: true });
-      const { success, stderr } = await new Deno.Command("strace", {
+      const [strace, ...follow] = STRACE;
+      const { success, stderr } = await new Deno.Command(strace, {
         args: [
-          ...["-f", "-y", "-s", "4096", "-o", log, "-e", "trace=fsync,rename,mkdir,chmod"],
+          ...[...follow, "-y", "-s", "4096", "-o", log, "-e", "trace=fsync,rename,mkdir,chmod"],
           ...[Deno.execPath(), "run", "-A", "--no-check", CHILD],
           ...[program, modelDir("tiny-llama-genai-int4"), folder],
         ],
