@@ -4,7 +4,8 @@ import { EXIT } from "../../src/errors.ts";
 import { FakeHub, stalledResponse } from "../helpers/fake_hub.ts";
 import { modelDir, referenceDir } from "../helpers/fixture_models.ts";
 import {
-  graftProcess as graft,
+  graft,
+  graftProcess,
   type GraftResult,
   graftSignalled,
   graftUnder,
@@ -58,6 +59,9 @@ async function withHub(body: (hub: FakeHub, root: string) => Promise<void>): Pro
   }
 }
 
+/** Runs `graft` with a pulled model: the process spares it from `graft rm` for as long as it lives. */
+const graftWithPulled = graftProcess;
+
 function done({ code, stdout, stderr }: GraftResult): string {
   assertEquals(code, 0, stderr);
   return stdout;
@@ -80,18 +84,18 @@ Deno.test("graft pull names what it took, and every verb takes the name from the
     const adapters = join(root, "adapters");
     const train = ["train", "--model", "org/tiny", "--data", data, "--iters", "1"];
     assertStringIncludes(
-      done(await graft(...train, "--adapter-path", adapters, "--save-as", "mill")),
+      done(await graftWithPulled(...train, "--adapter-path", adapters, "--save-as", "mill")),
       "Kept in graft's store as mill, sha256:",
     );
     const raw = ["--raw", "-n", "3", "my card"];
     const plain = done(await graft("run", LLAMA, ...raw));
-    assertEquals(done(await graft("run", "org/tiny:q4", ...raw)), plain);
-    done(await graft("run", "org/tiny", "--adapter-path", "mill", ...raw));
-    done(await graft("eval", "org/tiny", "--adapter-path", "mill", "--data", data));
-    done(await graft("inspect", "org/tiny"));
+    assertEquals(done(await graftWithPulled("run", "org/tiny:q4", ...raw)), plain);
+    done(await graftWithPulled("run", "org/tiny", "--adapter-path", "mill", ...raw));
+    done(await graftWithPulled("eval", "org/tiny", "--adapter-path", "mill", "--data", data));
+    done(await graftWithPulled("inspect", "org/tiny"));
     const merged = join(root, "merged");
     done(
-      await graft(
+      await graftWithPulled(
         ...["merge", "--model", "org/tiny", "--adapter-path", "mill", "--save-path", merged],
         ...["--no-latency", "--force"],
       ),
@@ -104,7 +108,7 @@ Deno.test("graft pull names what it took, and every verb takes the name from the
     assertEquals(hub.seen, []);
 
     const next = ["--adapter-path", join(root, "next"), "--save-as", "mill2"];
-    done(await graft(...train, "--resume-adapter-file", "mill", ...next));
+    done(await graftWithPulled(...train, "--resume-adapter-file", "mill", ...next));
     const { adapters: [mill, mill2], models } = JSON.parse(done(await graft("list", "--json")));
     assertEquals(models.map(({ name }: { name: string }) => name), ["org/tiny"]);
     assertEquals(mill2.parents, [mill.digest]);
@@ -160,7 +164,7 @@ Deno.test("graft pull in two processes at once gets each file once", () =>
       if (host === "content") await new Promise((resolve) => setTimeout(resolve, 300));
       return undefined as never;
     };
-    const both = await Promise.all([graft("pull", "org/tiny"), graft("pull", "org/tiny")]);
+    const both = await Promise.all([1, 2].map(() => graftProcess("pull", "org/tiny")));
     both.forEach(done);
     const paths = hub.requestsTo("content").map(({ path }) => path);
     assertEquals(paths.length, new Set(paths).size);
