@@ -2,12 +2,20 @@ import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "
 import { EXIT } from "../../src/errors.ts";
 import { withCache } from "../helpers/cache_folder.ts";
 import { MINILM_DIR, modelDir } from "../helpers/fixture_models.ts";
-import { graftProcess as graft } from "../helpers/graft.ts";
+import { graft, graftProcess, type GraftResult } from "../helpers/graft.ts";
 
 const LLAMA = modelDir("tiny-llama-genai-int4");
 
 async function benchJson(...args: string[]) {
-  const { code, stdout, stderr } = await graft("bench", ...args, "--json", "--threads", "1");
+  return jsonOf(await graft("bench", ...args, "--json", "--threads", "1"));
+}
+
+/** As {@linkcode benchJson}, for what starts itself again, or measures the memory of its process. */
+async function benchProcessJson(...args: string[]) {
+  return jsonOf(await graftProcess("bench", ...args, "--json", "--threads", "1"));
+}
+
+function jsonOf({ code, stdout, stderr }: GraftResult) {
   assertEquals(code, EXIT.ok, stderr);
   return { found: JSON.parse(stdout), stderr };
 }
@@ -99,7 +107,7 @@ Deno.test("bench train counts the user's own tokens without padding", async () =
 });
 
 Deno.test("bench train sweeps over lists, each combination in a process of its own", async () => {
-  const { found } = await benchJson(
+  const { found } = await benchProcessJson(
     ...["train", "--model", modelDir("tiny-bert-dynamic-int8"), "--batch-size", "1,2"],
     ...["--length", "8,16", "--num-layers", "1", "--steps", "1"],
   );
@@ -123,7 +131,7 @@ Deno.test("bench train measures in the numeric setting that is asked for, and sa
 });
 
 Deno.test("bench train --profile shares out a step's time among operators", async () => {
-  const { found } = await benchJson(
+  const { found } = await benchProcessJson(
     ...["train", "--model", LLAMA, "--batch-size", "2", "--length", "16,24", "--steps", "2"],
     "--profile",
   );
@@ -138,7 +146,7 @@ Deno.test("bench train --profile shares out a step's time among operators", asyn
 });
 
 Deno.test("bench train ends as graft train does where a configuration of a sweep cannot run", async () => {
-  const { code, stderr } = await graft(
+  const { code, stderr } = await graftProcess(
     ...["bench", "train", "--model", LLAMA, "--rank", "4,8", "--target-modules", "nothing"],
   );
   assertEquals(code, EXIT.usage);
@@ -171,7 +179,13 @@ Deno.test("bench merge tells time and memory, and leaves nothing behind", async 
   const temporary = Deno.makeTempDirSync();
   Deno.env.set("TMPDIR", temporary);
   try {
-    const { found } = await benchJson("merge", "--model", LLAMA, "--target-modules", "all-linear");
+    const { found } = await benchProcessJson(
+      "merge",
+      "--model",
+      LLAMA,
+      "--target-modules",
+      "all-linear",
+    );
     assertEquals(found.modules, 14);
     assertEquals(found.merged_mb, found.model_mb);
     assert(found.seconds > 0 && found.peak_rss_mb > found.added_mb);
@@ -185,11 +199,11 @@ Deno.test("bench merge tells time and memory, and leaves nothing behind", async 
 });
 
 Deno.test("bench start waits for the first result of fresh processes", async () => {
-  const { found } = await benchJson("start", "--model", LLAMA, "--rounds", "1");
+  const { found } = await benchProcessJson("start", "--model", LLAMA, "--rounds", "1");
   assert(found.median_s > 0.05, `${found.median_s} s is less than a process takes`);
   // A vector ends its process, which may be gone before it is looked at.
-  await benchJson("start", "--model", "models/all-minilm-l6-v2-int8", "--rounds", "3");
-  const { code, stderr } = await graft(
+  await benchProcessJson("start", "--model", "models/all-minilm-l6-v2-int8", "--rounds", "3");
+  const { code, stderr } = await graftProcess(
     ...["bench", "start", "--model", LLAMA, "--ort-lib", "/nowhere.so", "--rounds", "1"],
   );
   assertEquals(code, EXIT.refused);
