@@ -97,21 +97,23 @@ testWithPython(
           ...options,
         },
       }));
-      const results = await runPeft({ base: modelDir("tiny-llama-hf"), cases });
-      for (const [i, { adapters, compose, peftFactor = 1 }] of CASES.entries()) {
-        const savePath = `${folder}/composed-${i}`;
+      const composed = CASES.map((_, i) => `${folder}/composed-${i}`);
+      for (const [i, { adapters, compose }] of CASES.entries()) {
         const adapterPath = adapters.map((name) => `${folder}/${name}`);
+        const savePath = composed[i];
         composeAdapters({ adapterPath, adapterWeights: weights, ...compose, savePath });
-        const what = `${JSON.stringify(compose)} of ${adapters}`;
-        assertAlike(updatesOf(savePath), results[i], peftFactor, what);
       }
       // A concatenation of other modules and ranks is padded with zeros.
-      const loaded = [2, 5].map((i) => `${folder}/composed-${i}`);
-      const request = { base: modelDir("tiny-llama-hf") };
-      const found = await runPeft({
-        ...request,
-        cases: loaded.map((dir) => ({ adapters: [dir] })),
+      const loaded = [2, 5].map((i) => composed[i]);
+      const results = await runPeft({
+        base: modelDir("tiny-llama-hf"),
+        cases: [...cases, ...loaded.map((dir) => ({ adapters: [dir] }))],
       });
+      for (const [i, { adapters, compose, peftFactor = 1 }] of CASES.entries()) {
+        const what = `${JSON.stringify(compose)} of ${adapters}`;
+        assertAlike(updatesOf(composed[i]), results[i], peftFactor, what);
+      }
+      const found = results.slice(CASES.length);
       loaded.forEach((dir, i) => assertAlike(updatesOf(dir), found[i], 1, dir));
     }),
 );

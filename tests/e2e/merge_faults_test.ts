@@ -30,7 +30,7 @@ function mergeArgs(path: string, ...more: readonly string[]): string[] {
   return [
     ...["merge", "--model", modelDir("tiny-llama-genai-int4"), ...more],
     ...["--adapter-path", `${referenceDir("tiny-llama-int4.all")}/adapter_after_10_steps`],
-    ...["--save-path", join(path, "merged")],
+    ...["--save-path", join(path, "merged"), "--threads=1"],
   ];
 }
 

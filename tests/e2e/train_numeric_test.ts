@@ -20,7 +20,7 @@ function argsOf(path: string, model: string): string[] {
   Deno.writeTextFileSync(data, pairs(20));
   return [
     ...["train", "--model", model, "--data", data, "--threads=1", "--numeric=fast"],
-    ...["--iters=40", "--save-every=3", "--steps-per-report=1", "--learning-rate=1e-2"],
+    ...["--iters=25", "--save-every=3", "--steps-per-report=1", "--learning-rate=1e-2"],
   ];
 }
 
@@ -153,7 +153,7 @@ Deno.test("graft train goes on in floats where 16 bits lose the gradient, and sa
         path,
         (floats) => quantized(withOutlier(floats, 3e4), { bits: 8, minElements: 1024 }),
       );
-      const args = [...argsOf(path, model), "--numeric=exact"];
+      const args = [...argsOf(path, model), "--numeric=exact", "--iters=8"];
       const [fallen, exact] = [join(path, "fallen"), join(path, "exact")];
       const run = await graft(...args, "--adapter-path", fallen);
       assertEquals(run.code, 0, run.stderr);
@@ -167,7 +167,8 @@ Deno.test("graft train goes on in floats where 16 bits lose the gradient, and sa
 
 Deno.test("graft train --numeric fast goes on in exact where 8 bits lose the gradient, and says so", () =>
   inTempDir(async (path) => {
-    const args = argsOf(path, modelIn(path, (floats) => withOutlier(floats, 1e5)));
+    const model = modelIn(path, (floats) => withOutlier(floats, 1e5));
+    const args = [...argsOf(path, model), "--iters=8"];
     const [fallen, exact] = [join(path, "fallen"), join(path, "exact")];
     const run = await graft(...args, "--adapter-path", fallen);
     assertEquals(run.code, 0, run.stderr);

@@ -30,7 +30,16 @@ interface Injection {
 function mergeArgs(target: string, weight: number): string[] {
   return [
     ...["merge", "--model", modelDir("tiny-llama-genai-int4"), "--adapter-path", ADAPTER],
-    ...["--save-path", target, "--method", "nearest", "--adapter-weights", `${weight}`, "--force"],
+    ...[
+      "--save-path",
+      target,
+      "--method",
+      "nearest",
+      "--adapter-weights",
+      `${weight}`,
+      "--force",
+      "--threads=1",
+    ],
   ];
 }
 
