@@ -292,6 +292,11 @@ export type {
 } from "./src/lora/bottleneck/config.ts";
 export { BOTTLENECK_PARTS, NON_LINEARITIES, PLACEMENTS } from "./src/lora/bottleneck/config.ts";
 export type { BottleneckWeights } from "./src/lora/bottleneck/weights.ts";
+export {
+  VIRTUAL_METHODS,
+  type VirtualMethod,
+  type VirtualTokensConfig,
+} from "./src/lora/virtual_tokens/config.ts";
 export { type Method, METHODS } from "./src/lora/peft_type.ts";
 export type { AdapterCard, AdapterTask } from "./src/lora/adapter_card.ts";
 export {

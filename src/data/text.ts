@@ -35,6 +35,8 @@ export interface TextProcessor extends Disposable {
   readonly info: TokenizerInfo;
   /** Whether there is a chat template. */
   readonly hasTemplate: boolean;
+  /** Ids that every text is begun with, beyond those of the tokenizer; absent: none. */
+  readonly virtualIds?: readonly number[];
   /**
    * Encodes rows for training.
    *

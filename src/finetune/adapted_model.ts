@@ -1,5 +1,5 @@
 /** A model with an adapter in it, and how the adapter becomes files again. */
-import type { Tensor } from "../graph/tensor.ts";
+import { float32, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import type { AdapterCard } from "../lora/adapter_card.ts";
 import type { Adapter } from "../lora/adapter_files.ts";
@@ -58,8 +58,13 @@ export function adapterOf(
   parameters: ReadonlyMap<string, Tensor>,
   card: AdapterCard,
 ): Adapter & { readonly card: AdapterCard } {
-  const byPath = new Map<string, Partial<Record<Trainable["which"], Tensor>>>();
+  const byPath = new Map<string, Partial<Record<Exclude<Trainable["which"], "virtual">, Tensor>>>();
+  const virtual: Tensor[] = [];
   for (const [name, { path, which }] of trainable) {
+    if (which === "virtual") {
+      virtual.push(parameters.get(name) ?? model.graph.initializers.get(name)!);
+      continue;
+    }
     if (newHead && (name === HEAD.weight || name === HEAD.bias)) continue;
     const parts = byPath.get(path) ?? {};
     parts[which] = parameters.get(name) ?? model.graph.initializers.get(name);
@@ -78,6 +83,27 @@ export function adapterOf(
   const head = newHead
     ? { weight: parameters.get(HEAD.weight)!, bias: parameters.get(HEAD.bias)! }
     : undefined;
-  const beside = bottlenecks.size === 0 ? {} : { bottlenecks };
+  const beside = {
+    ...(bottlenecks.size === 0 ? {} : { bottlenecks }),
+    // In the order they were added: layer by layer, keys before values.
+    ...(virtual.length === 0 ? {} : { promptEmbeddings: besideEachOther(virtual) }),
+  };
   return { lora, saved, ...beside, head, config, card };
+}
+
+/** Matrices of as many rows, as one. */
+function besideEachOther(parts: readonly Tensor[]): Tensor {
+  const [{ dims: [rows] }] = parts;
+  const all = parts.reduce((sum, { dims }) => sum + dims[1], 0);
+  const values = new Float32Array(rows * all);
+  let column = 0;
+  for (const part of parts) {
+    const [, width] = part.dims;
+    const own = Float32Array.from(toNumbers(part));
+    for (let r = 0; r < rows; r++) {
+      values.set(own.subarray(r * width, (r + 1) * width), r * all + column);
+    }
+    column += width;
+  }
+  return float32([rows, all], values);
 }

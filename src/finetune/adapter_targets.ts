@@ -16,6 +16,10 @@ import type { LinearModule } from "../lora/modules.ts";
 import { isLowRank } from "../lora/peft_type.ts";
 import { scaleGrid } from "../lora/scale_adapter.ts";
 import type { LoraSite } from "../lora/targets.ts";
+import { VIRTUAL_METHODS, type VirtualTokensConfig } from "../lora/virtual_tokens/config.ts";
+import { tokenEmbedding } from "../lora/virtual_tokens/embedding.ts";
+import { type PrefixLayer, prefixLayersOf } from "../lora/virtual_tokens/inject.ts";
+import { modelKind } from "../model/model_kind.ts";
 import type { FineTuneAdapter } from "./config.ts";
 
 /** Converts a configuration to that of `src/lora`. */
@@ -42,6 +46,11 @@ export interface AdapterTargets {
   readonly saved: readonly LinearModule[];
   /** Layers behind which there are bottleneck adapters. */
   readonly followed: readonly LinearModule[];
+  /** Virtual tokens, and the layers that a prefix has values in. */
+  readonly virtual?: {
+    readonly config: VirtualTokensConfig;
+    readonly layers: readonly PrefixLayer[];
+  };
 }
 
 /**
@@ -70,7 +79,43 @@ export function targetsOf(model: Model, config: FineTuneAdapter): AdapterTargets
   const followed = placement === undefined
     ? []
     : bottleneckSites(modules, placement, lora, reaches);
-  return { modules, sites, saved, followed };
+  return { modules, sites, saved, followed, virtual: virtualTargets(model, modules, config) };
+}
+
+function virtualTargets(
+  model: Model,
+  modules: readonly LinearModule[],
+  { adapterType, numVirtualTokens }: FineTuneAdapter,
+): AdapterTargets["virtual"] {
+  const method = VIRTUAL_METHODS.find((method) => adapterType.includes(method));
+  if (method === undefined) return undefined;
+  const embedding = tokenEmbedding(model);
+  const tokens = { method, numVirtualTokens };
+  if (method === "prompt_tuning") {
+    return { config: { ...tokens, tokenDim: embedding.width }, layers: [] };
+  }
+  if (modelKind(model.graph) !== "causal") {
+    throw new ParameterError(
+      "adapterType",
+      (name) =>
+        `${
+          name("adapterType", method)
+        } needs a language model: an encoder has no keys and values ` +
+        "of earlier tokens",
+    );
+  }
+  const layers = prefixLayersOf(model, modules, tokens);
+  const [{ keys: { outFeatures }, rotation: { headSize } }] = layers;
+  const heads = outFeatures / headSize;
+  return {
+    config: {
+      ...tokens,
+      tokenDim: outFeatures,
+      numLayers: layers.length,
+      numAttentionHeads: heads,
+    },
+    layers,
+  };
 }
 
 function checkScales(model: Model, sites: readonly LoraSite[]): void {

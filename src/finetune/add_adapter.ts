@@ -6,6 +6,7 @@ import { configBesideInitial } from "../lora/initial_product.ts";
 import {
   addClassificationHead,
   initLinear,
+  initVirtualTokens,
   inject,
   type LoraWeights,
   makeTrainable,
@@ -25,6 +26,7 @@ import { isLowRank } from "../lora/peft_type.ts";
 import { injectScales } from "../lora/scale_adapter.ts";
 import type { LoraSite } from "../lora/targets.ts";
 import { type AdaptedModel, trainedOf } from "./adapted_model.ts";
+import { injectVirtualTokens } from "../lora/virtual_tokens/inject.ts";
 import { type AdapterTargets, targetsOf } from "./adapter_targets.ts";
 import type { FineTuneAdapter, FineTuneConfig } from "./config.ts";
 import { hasLogits } from "./model_outputs.ts";
@@ -43,7 +45,7 @@ export function addAdapter(
   model: Model,
   config: AdapterChoice,
   labels: LabelMap | undefined,
-  { modules, sites, saved, followed }: AdapterTargets = targetsOf(model, config),
+  { modules, sites, saved, followed, virtual }: AdapterTargets = targetsOf(model, config),
 ): AdaptedModel {
   const { injected, initials, atBase } = injectNew(model, config, sites);
   const trainable = new Map(injected.trainable);
@@ -58,6 +60,10 @@ export function addAdapter(
     const weights = initBottlenecks(followed, bottleneck, randomFor(config.seed, "bottleneck"));
     apply(injectBottlenecks(now, followed, weights, bottleneck));
   }
+  if (virtual !== undefined) {
+    const start = initVirtualTokens(virtual.config, randomFor(config.seed, "virtual tokens"));
+    apply(injectVirtualTokens(now, virtual.config, start, virtual.layers));
+  }
   const newHead = labels !== undefined && !hasLogits(model);
   if (newHead) {
     const { hidden } = tokenStates(now);
@@ -68,11 +74,12 @@ export function addAdapter(
   const peftConfig = peftConfigOf(config, adapted, labels, newHead);
   return {
     model: now,
-    ...{ trainable, initials, atBase, newHead },
+    ...{ trainable, initials, newHead, atBase: atBase && virtual === undefined },
     trained: trainedOf(trainable, config),
     config: {
       ...(initials === undefined ? peftConfig : configBesideInitial(peftConfig)),
       ...(bottleneck && { bottleneck }),
+      ...(virtual && { virtualTokens: virtual.config }),
     },
   };
 }

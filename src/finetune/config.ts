@@ -47,13 +47,16 @@ export interface FineTuneAdapter {
   /**
    * What is trained, one method or several together. `lora` adds low-rank matrices to the weights;
    * `scales` multiplies the scales of quantised weights by low-rank factors, which merges exactly;
-   * `houlsby` and `pfeiffer` add bottleneck adapters behind layers, which cannot be folded into weights.
+   * `houlsby` and `pfeiffer` add bottleneck adapters behind layers, `prompt_tuning` and `prefix_tuning` virtual tokens in front of every text: these
+   * cannot be folded into weights.
    */
   readonly adapterType: readonly Method[];
   /** Width of a layer's output over that of the bottleneck adapter behind it. */
   readonly reductionFactor: number;
   /** Function of the bottleneck; `auto`: swish for houlsby, relu for pfeiffer. */
   readonly nonLinearity: "auto" | NonLinearity;
+  /** Virtual tokens of prompt and prefix tuning. */
+  readonly numVirtualTokens: number;
   /**
    * How A and B start: `kaiming`, `gaussian` or `orthogonal` at random, `pissa`, `pissa_niter_N` or `olora`
    * from the weight, `loftq` from what quantisation took from it.

@@ -8,6 +8,7 @@ import type { Adapter } from "../lora/adapter_files.ts";
 import { applyAdapter, checkBase } from "../lora/apply.ts";
 import { findModules, reachOf } from "../lora/mod.ts";
 import { adapterFolder, loadAdapter, readAdapterFiles } from "../model/adapter_dir.ts";
+import type { VirtualTokensConfig } from "../lora/virtual_tokens/config.ts";
 import { type AdaptedModel, trainedOf } from "./adapted_model.ts";
 import type { FineTuneConfig } from "./config.ts";
 import type { OnEvent, PreparationEvent } from "./events.ts";
@@ -73,6 +74,10 @@ export function adaptFurther(
   for (const text of notes) onEvent({ kind: "adapter note", text });
   return continueAdapter(model, adapter, how, labels, directory);
 }
+
+/** What an adapter to continue from says of its virtual tokens. */
+export const virtualTokensOf = (path: string): VirtualTokensConfig | undefined =>
+  loadAdapter(folderOfAdapter(path)).adapter.config.virtualTokens;
 
 /** mlx_lm names an adapter's file, PEFT its folder. */
 const folderOfAdapter = (path: string) => path.endsWith(".safetensors") ? dirname(path) : path;

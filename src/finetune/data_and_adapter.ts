@@ -7,12 +7,14 @@ import { countParameters } from "../model/count_parameters.ts";
 import { readModelLabels } from "../model/model_labels.ts";
 import { textInputsOf } from "../model/text_inputs.ts";
 import { readTextFiles } from "../model/tokenizer_files.ts";
+import { withVirtualTokens } from "../model/virtual_text.ts";
+import type { VirtualTokensConfig } from "../lora/virtual_tokens/config.ts";
 import type { AdaptedModel } from "./adapted_model.ts";
 import { targetsOf } from "./adapter_targets.ts";
 import { addAdapter } from "./add_adapter.ts";
 import type { BaseModel } from "./base_model.ts";
 import type { FineTuneConfig } from "./config.ts";
-import { adaptFurther } from "./continue_adapter.ts";
+import { adaptFurther, virtualTokensOf } from "./continue_adapter.ts";
 import type { OnEvent, PreparationEvent } from "./events.ts";
 import { HeldEvents } from "./held_events.ts";
 import { checkScoresTokens, labelsFor, vocabularyOf } from "./model_outputs.ts";
@@ -48,7 +50,8 @@ export async function openDataAndAdapter(
   // The trainable share is reported first.
   using later = new HeldEvents(onEvent);
   if (targets !== undefined) reportOthers(model, targets.modules, later.hold);
-  const loaded = loadData?.(model) ?? await encodeData(base, config, later.hold);
+  const virtual = before === undefined ? targets?.virtual?.config : virtualTokensOf(before);
+  const loaded = loadData?.(model) ?? await encodeData(base, config, virtual, later.hold);
   const { data } = loaded;
   using resources = new DisposableStack();
   resources.use(data);
@@ -69,9 +72,11 @@ export async function openDataAndAdapter(
 async function encodeData(
   { model, folder }: BaseModel,
   config: FineTuneConfig,
+  virtual: VirtualTokensConfig | undefined,
   onEvent: OnEvent<PreparationEvent>,
 ): Promise<LoadedData> {
-  using text = await GuardedText.start(readTextFiles(folder));
+  using own = await GuardedText.start(readTextFiles(folder));
+  const text = withVirtualTokens(own, model, virtual);
   const data = await loadTrainingData(
     config,
     { text, ...textInputsOf(model.graph), vocabSize: vocabularyOf(model) },

@@ -30,6 +30,7 @@ export const FINE_TUNE_PARAMETERS = {
   adapterType: { kind: "list", choices: METHODS, default: ["lora"] },
   reductionFactor: { kind: "number", default: 16, min: 1 },
   nonLinearity: { kind: "text", choices: ["auto", ...NON_LINEARITIES], default: "auto" },
+  numVirtualTokens: { kind: "integer", default: 20, min: 1 },
   initLoraWeights: { kind: "text", default: "kaiming" },
   loftqModel: { kind: "text" },
   freezeA: { kind: "boolean", default: false },

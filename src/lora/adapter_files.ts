@@ -84,6 +84,7 @@ export function decodeAdapter(files: Files, where: string): Adapter {
   const raw = decodeSafetensors(need(ADAPTER_FILES.tensors), { file: tensorsFile }).tensors;
   const tensors = adapterTensors(raw, tensorsFile, config.adapterType);
   checkRanks(tensors, config, tensorsFile);
+  checkParts(tensors, config, tensorsFile);
   const headBytes = files.get(ADAPTER_FILES.head);
   const head = headBytes && decodeHead(headBytes, path(ADAPTER_FILES.head));
   const cardBytes = files.get(ADAPTER_FILES.card);
@@ -121,6 +122,32 @@ function checkRanks({ lora }: AdapterTensors, config: PeftConfig, file: string):
       throw new BadInputError(
         `${file}: module "${path}" has rank ${a.dims[0]}, adapter_config.json says ${rank}`,
       );
+    }
+  }
+}
+
+/** Checks that the file has what the configuration says, and nothing beside it. */
+function checkParts(tensors: AdapterTensors, config: PeftConfig, file: string): void {
+  const { lora, bottlenecks, promptEmbeddings } = tensors;
+  const parts = [
+    { what: "low-rank matrices", has: lora.size > 0, allowed: config.rank > 0 },
+    {
+      what: "bottleneck adapters",
+      has: bottlenecks !== undefined,
+      wanted: config.bottleneck !== undefined,
+    },
+    {
+      what: "prompt_embeddings",
+      has: promptEmbeddings !== undefined,
+      wanted: config.virtualTokens !== undefined,
+    },
+  ];
+  for (const { what, has, wanted, allowed = wanted } of parts) {
+    if (has && !allowed) {
+      throw new BadInputError(`${file}: it has ${what}, adapter_config.json none`);
+    }
+    if (wanted === true && !has) {
+      throw new BadInputError(`${file}: it has no ${what}, of which adapter_config.json speaks`);
     }
   }
 }

@@ -25,10 +25,16 @@ export interface AdapterTensors {
   readonly saved: ReadonlyMap<string, SavedModule>;
   /** Bottleneck adapters, by the path of the layer that they follow. */
   readonly bottlenecks?: ReadonlyMap<string, BottleneckWeights>;
+  /** Values of virtual tokens as PEFT stores them, [tokens, columns]. */
+  readonly promptEmbeddings?: Tensor;
 }
 
 /** PEFT's prefix of every module path. */
 const PREFIX = "base_model.model.";
+/** PEFT's prefix in adapters of virtual tokens alone, which wrap no modules. */
+const BARE_PREFIX = "base_model.";
+/** PEFT's name of the values of virtual tokens. */
+const PROMPT = "prompt_embeddings";
 
 /** Names of an adapter's matrices, after PEFT's prefix. */
 const NAMES: Readonly<Record<AdapterType, typeof loraName>> = {
@@ -38,7 +44,7 @@ const NAMES: Readonly<Record<AdapterType, typeof loraName>> = {
 
 /** Tensors under the names by which PEFT loads them; those of scale adapters under graft's own. */
 export function peftTensors(
-  { lora, saved, bottlenecks = new Map() }: AdapterTensors,
+  { lora, saved, bottlenecks = new Map(), promptEmbeddings }: AdapterTensors,
   type: AdapterType = "lora",
 ): ReadonlyMap<string, Tensor> {
   const tensors = new Map<string, Tensor>();
@@ -46,10 +52,13 @@ export function peftTensors(
     tensors.set(PREFIX + NAMES[type](path, "A"), a);
     tensors.set(PREFIX + NAMES[type](path, "B"), b);
   }
+  const wraps = promptEmbeddings === undefined || lora.size + bottlenecks.size > 0;
+  const before = wraps ? PREFIX : BARE_PREFIX;
   for (const [path, { weight, bias }] of saved) {
-    tensors.set(`${PREFIX}${path}.weight`, weight);
-    if (bias !== undefined) tensors.set(`${PREFIX}${path}.bias`, bias);
+    tensors.set(`${before}${path}.weight`, weight);
+    if (bias !== undefined) tensors.set(`${before}${path}.bias`, bias);
   }
+  if (promptEmbeddings !== undefined) tensors.set(PROMPT, promptEmbeddings);
   for (const [path, parts] of bottlenecks) {
     for (const part of BOTTLENECK_PARTS) tensors.set(`${PREFIX}${path}.${part}`, parts[part]);
   }
@@ -70,14 +79,17 @@ export function adapterTensors(
 ): AdapterTensors {
   const bad = (problem: string) => new BadInputError(`${file}: ${problem}`);
   const modules = new Map<string, Partial<Record<Part, Tensor>>>();
+  const prompt = tensors.get(PROMPT);
+  const promptEmbeddings = prompt && asFloat32(PROMPT, prompt, bad);
   for (const [name, tensor] of tensors) {
+    if (name === PROMPT) continue;
     const { path, part } = partOf(name, type, bad);
     const module = modules.get(path) ?? {};
     if (module[part] !== undefined) throw bad(`module "${path}" has ${part} twice`);
     module[part] = asFloat32(name, tensor, bad);
     modules.set(path, module);
   }
-  if (modules.size === 0) throw bad("it holds no tensors");
+  if (modules.size === 0 && prompt === undefined) throw bad("it holds no tensors");
   const lora = new Map<string, LoraWeights>();
   const saved = new Map<string, SavedModule>();
   const bottlenecks = new Map<string, BottleneckWeights>();
@@ -87,15 +99,20 @@ export function adapterTensors(
     else if (bias !== undefined) throw bad(`module "${path}" has a bias without a weight`);
     if (Object.keys(parts).length > 0) bottlenecks.set(path, checkedBottleneck(path, parts));
   }
-  return { lora, saved, ...(bottlenecks.size === 0 ? {} : { bottlenecks }) };
+  return {
+    ...{ lora, saved },
+    ...(bottlenecks.size === 0 ? {} : { bottlenecks }),
+    ...(promptEmbeddings && { promptEmbeddings }),
+  };
 }
 
 type Bad = (problem: string) => BadInputError;
 
 function partOf(name: string, type: AdapterType, bad: Bad): { path: string; part: Part } {
   const quoted = JSON.stringify(name.slice(0, 120));
-  if (!name.startsWith(PREFIX)) throw bad(`tensor ${quoted} does not begin with "${PREFIX}"`);
-  const inner = name.slice(PREFIX.length);
+  const prefix = [PREFIX, BARE_PREFIX].find((prefix) => name.startsWith(prefix));
+  if (prefix === undefined) throw bad(`tensor ${quoted} does not begin with "${PREFIX}"`);
+  const inner = name.slice(prefix.length);
   if (/\.lora_magnitude_vector\b/.test(inner)) {
     throw bad(`tensor ${quoted} is DoRA's, which is not supported`);
   }

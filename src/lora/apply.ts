@@ -13,6 +13,7 @@ import { makeTrainable } from "./modules_to_save.ts";
 import { PatternValues } from "./pattern.ts";
 import { injectScales } from "./scale_adapter.ts";
 import type { LoraSite } from "./targets.ts";
+import { injectVirtualTokens, prefixLayersOf } from "./virtual_tokens/inject.ts";
 
 /**
  * The sites of an adapter on a model.
@@ -103,6 +104,11 @@ export function applyAdapter(
   if (bottlenecks !== undefined && config.bottleneck !== undefined) {
     const followed = [...bottlenecks.keys()].map((path) => moduleOf(modules, path));
     take(injectBottlenecks(now, followed, bottlenecks, config.bottleneck, options));
+  }
+  const { promptEmbeddings } = adapter;
+  if (promptEmbeddings !== undefined && config.virtualTokens !== undefined) {
+    const layers = prefixLayersOf(model, modules, config.virtualTokens);
+    take(injectVirtualTokens(now, config.virtualTokens, promptEmbeddings, layers, options));
   }
   if (adapter.head !== undefined) {
     const pooling = adapter.card?.pooling ?? "mean";

@@ -6,6 +6,7 @@ import { qr } from "../linalg/qr.ts";
 import type { LoraInit } from "./config.ts";
 import type { LoraWeights } from "./lora_weights.ts";
 import type { LoraSite } from "./targets.ts";
+import { columnsOf, type VirtualTokensConfig } from "./virtual_tokens/config.ts";
 
 /** A source of whole numbers in [0, 2³²), such as a seeded generator. */
 export interface RandomSource {
@@ -89,6 +90,11 @@ export function initLinear(
 ): { readonly weight: Tensor; readonly bias: Tensor } {
   const draw = () => symmetric(random) / Math.sqrt(inFeatures);
   return { weight: filled([outFeatures, inFeatures], draw), bias: filled([outFeatures], draw) };
+}
+
+/** Values of virtual tokens [tokens, columns] from N(0, 1), PyTorch's and so PEFT's of an embedding. */
+export function initVirtualTokens(config: VirtualTokensConfig, random: RandomSource): Tensor {
+  return filled([config.numVirtualTokens, columnsOf(config)], () => gaussian(random));
 }
 
 function filled(dims: readonly number[], draw: () => number): Tensor {

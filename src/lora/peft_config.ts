@@ -7,6 +7,7 @@
 import { BadInputError } from "../errors.ts";
 import { type BottleneckConfig, NON_LINEARITIES, PLACEMENTS } from "./bottleneck/config.ts";
 import { JsonFields } from "./json_fields.ts";
+import { VIRTUAL_METHODS, type VirtualTokensConfig } from "./virtual_tokens/config.ts";
 import { formatPeftType, isLowRank, type Method, parsePeftType } from "./peft_type.ts";
 
 /** PEFT's task types that graft trains. */
@@ -45,11 +46,18 @@ export interface PeftConfig {
   readonly gaussian: boolean;
   /** Its bottleneck adapters. */
   readonly bottleneck?: BottleneckConfig;
+  /** Its virtual tokens. */
+  readonly virtualTokens?: VirtualTokensConfig;
 }
 
 /** The methods that an adapter combines. */
-export function methodsOf({ rank, adapterType, bottleneck }: PeftConfig): readonly Method[] {
-  const beside = bottleneck === undefined ? [] : [bottleneck.placement];
+export function methodsOf(
+  { rank, adapterType, bottleneck, virtualTokens }: PeftConfig,
+): readonly Method[] {
+  const beside = [
+    ...bottleneck === undefined ? [] : [bottleneck.placement],
+    ...virtualTokens === undefined ? [] : [virtualTokens.method],
+  ];
   return rank > 0 || beside.length === 0 ? [adapterType, ...beside] : beside;
 }
 
@@ -59,6 +67,7 @@ export function formatPeftConfig(config: PeftConfig): string {
   const fields = {
     ...methods.some(isLowRank) ? lowRankFields(config) : {},
     ...bottleneckFields(config.bottleneck),
+    ...virtualFields(config.virtualTokens),
     auto_mapping: null,
     base_model_name_or_path: config.base ?? null,
     inference_mode: true,
@@ -97,15 +106,31 @@ function lowRankFields(config: PeftConfig) {
 const bottleneckFields = (config: BottleneckConfig | undefined) =>
   config && { reduction_factor: config.reductionFactor, non_linearity: config.nonLinearity };
 
+function virtualFields(config: VirtualTokensConfig | undefined) {
+  return config && {
+    num_virtual_tokens: config.numVirtualTokens,
+    token_dim: config.tokenDim,
+    // PEFT fills in from its model what is null.
+    num_layers: config.numLayers ?? null,
+    num_attention_heads: config.numAttentionHeads ?? null,
+    num_transformer_submodules: 1,
+    ...(config.method === "prompt_tuning"
+      ? { prompt_tuning_init: "RANDOM" }
+      : { prefix_projection: false }),
+  };
+}
+
 /** Fields read below. */
 const READ =
   "r lora_alpha lora_dropout rank_pattern alpha_pattern use_rslora target_modules modules_to_save " +
-  "task_type base_model_name_or_path peft_type bias init_lora_weights use_dora reduction_factor non_linearity";
+  "task_type base_model_name_or_path peft_type bias init_lora_weights use_dora reduction_factor non_linearity " +
+  "num_virtual_tokens token_dim num_layers num_attention_heads num_transformer_submodules prefix_projection";
 /** Fields that do not affect a finished adapter's results, or that its tensors determine. */
 const HARMLESS =
   "auto_mapping inference_mode revision peft_version layers_pattern layers_to_transform " +
   "exclude_modules fan_in_fan_out megatron_core loftq_config eva_config corda_config lora_ga_config " +
-  "ensure_weight_tying qalora_group_size runtime_config";
+  "ensure_weight_tying qalora_group_size runtime_config prompt_tuning_init prompt_tuning_init_text " +
+  "tokenizer_name_or_path tokenizer_kwargs encoder_hidden_size init_weights";
 const KNOWN: ReadonlySet<string> = new Set([...READ.split(" "), ...HARMLESS.split(" ")]);
 
 /**
@@ -141,6 +166,7 @@ export function parsePeftConfig(text: string, file = "adapter_config.json"): Pef
     base: json.string("base_model_name_or_path"),
     gaussian: json.fields.get("init_lora_weights") === "gaussian",
     ...bottleneckOf(methods, json),
+    ...virtualTokensOf(methods, json),
   };
 }
 
@@ -159,11 +185,44 @@ function bottleneckOf(
   return { bottleneck: { placement, reductionFactor, nonLinearity } };
 }
 
+function virtualTokensOf(
+  methods: readonly Method[],
+  json: JsonFields,
+): Pick<PeftConfig, "virtualTokens"> {
+  const method = VIRTUAL_METHODS.find((method) => methods.includes(method));
+  if (method === undefined) return {};
+  const count = (name: string) => {
+    const value = json.number(name) ?? 0;
+    if (!Number.isSafeInteger(value) || value < 1) throw json.wrong(name, "a whole number >= 1");
+    return value;
+  };
+  const tokens = {
+    method,
+    numVirtualTokens: count("num_virtual_tokens"),
+    tokenDim: count("token_dim"),
+  };
+  if ((json.number("num_transformer_submodules") ?? 1) !== 1) {
+    throw json.wrong("num_transformer_submodules", "1: graft has no models of encoder and decoder");
+  }
+  if (json.boolean("prefix_projection") === true) {
+    throw json.wrong(
+      "prefix_projection",
+      "false: the network that makes a prefix is not supported",
+    );
+  }
+  if (method === "prompt_tuning") return { virtualTokens: tokens };
+  const prefix = {
+    numLayers: count("num_layers"),
+    numAttentionHeads: count("num_attention_heads"),
+  };
+  return { virtualTokens: { ...tokens, ...prefix } };
+}
+
 /** Refuses what graft does not implement; returns the adapter's methods. */
 function refuseUnsupported(json: JsonFields): readonly Method[] {
   const refuse = (what: string): never => {
     throw new BadInputError(
-      `${json.file}: ${what} is not supported; graft reads plain LoRA and its own adapters of scales and bottleneck adapters`,
+      `${json.file}: ${what} is not supported; graft reads plain LoRA, prompt and prefix tuning, and its own adapters of scales and bottlenecks`,
     );
   };
   const kind = json.string("peft_type");

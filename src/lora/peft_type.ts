@@ -1,7 +1,14 @@
 /** The methods of an adapter, and the `peft_type` that says them. */
 
 /** What an adapter may be made of; one adapter may combine several. */
-export const METHODS = ["lora", "scales", "houlsby", "pfeiffer"] as const;
+export const METHODS = [
+  "lora",
+  "scales",
+  "houlsby",
+  "pfeiffer",
+  "prompt_tuning",
+  "prefix_tuning",
+] as const;
 /** One of {@linkcode METHODS}. */
 export type Method = (typeof METHODS)[number];
 
@@ -11,10 +18,16 @@ export const METHOD_NAMES: Readonly<Record<Method, string>> = {
   scales: "factors of scales",
   houlsby: "bottleneck adapters (houlsby)",
   pfeiffer: "bottleneck adapters (pfeiffer)",
+  prompt_tuning: "virtual tokens (prompt_tuning)",
+  prefix_tuning: "virtual tokens (prefix_tuning)",
 };
 
 /** Methods that exclude each other in one adapter. */
-const ALTERNATIVES: readonly (readonly Method[])[] = [["lora", "scales"], ["houlsby", "pfeiffer"]];
+const ALTERNATIVES: readonly (readonly Method[])[] = [
+  ["lora", "scales"],
+  ["houlsby", "pfeiffer"],
+  ["prompt_tuning", "prefix_tuning"],
+];
 
 /** Methods whose matrices have a rank. */
 export const isLowRank = (method: Method): boolean => method === "lora" || method === "scales";
@@ -25,6 +38,8 @@ const PEFT_TYPES: Readonly<Record<Method, string>> = {
   scales: "GRAFT_SCALES",
   houlsby: "GRAFT_HOULSBY",
   pfeiffer: "GRAFT_PFEIFFER",
+  prompt_tuning: "PROMPT_TUNING",
+  prefix_tuning: "PREFIX_TUNING",
 };
 
 /** `LORA`, or `LORA+GRAFT_HOULSBY` where methods are combined. */

@@ -108,6 +108,12 @@ export function switchedAdapter(
     );
   };
   if (adapter.config.adapterType === "scales") refuse("is a scale adapter");
+  if (adapter.promptEmbeddings !== undefined) {
+    throw new NotSwitchableError(
+      `${where} has virtual tokens: it can be neither switched between requests nor merged; ` +
+        "give it as the model's adapter",
+    );
+  }
   if (adapter.bottlenecks !== undefined) refuse("has bottleneck adapters");
   if (adapter.saved.size > 0) refuse("has modules trained in full");
   if (adapter.head !== undefined) refuse("has a head of its own");

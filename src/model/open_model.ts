@@ -11,6 +11,7 @@ import { loadOnnx } from "./load_onnx.ts";
 import { type ModelKind, modelKind } from "./model_kind.ts";
 import { readModelLabels } from "./model_labels.ts";
 import { readTextFiles } from "./tokenizer_files.ts";
+import { withVirtualTokens } from "./virtual_text.ts";
 
 /** A model and everything beside it; its weights stay mapped until it is disposed of. */
 export interface OpenedModel extends Disposable {
@@ -94,6 +95,7 @@ export async function openAdapted(
     return {
       ...base,
       model,
+      text: withVirtualTokens(base.text, base.model, adapter.config.virtualTokens),
       kind: modelKind(model.graph),
       labels: adapter.card?.labels ?? base.labels,
     };

@@ -66,7 +66,8 @@ export class TextGenerator {
     onText?: OnText,
   ): Promise<GeneratedText> {
     if (typeof prompt !== "string") {
-      return await this.#generate(this.#checkedIds(prompt), options, onText);
+      const ids = [...this.#text.virtualIds ?? [], ...this.#checkedIds(prompt)];
+      return await this.#generate(ids, options, onText);
     }
     const [ids] = await this.#text.encode([prompt]);
     return await this.#generate(ids, options, onText);

@@ -302,7 +302,8 @@ export class InferenceModel implements Disposable {
       path,
       (products) => switchedAdapter(this.#modules(), products, adapter, path),
     );
-    return { rank: Math.max(0, ...ranks), isMergeable: true, ...switchable };
+    const isMergeable = adapter.promptEmbeddings === undefined;
+    return { rank: Math.max(0, ...ranks), isMergeable, ...switchable };
   }
 
   async #loadExported(path: string): Promise<RequestAdapter> {

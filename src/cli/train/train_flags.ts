@@ -69,7 +69,8 @@ export const TRAIN_FLAGS = {
   adapterType: list(
     "What to train, one method or several: lora adds low-rank matrices to the weights; scales " +
       "multiplies the scales of quantised weights by low-rank factors, which merges exactly; houlsby " +
-      "and pfeiffer put bottleneck adapters behind layers",
+      "and pfeiffer put bottleneck adapters behind layers; prompt_tuning and prefix_tuning put virtual " +
+      "tokens before every text, with trained embeddings or keys and values",
     { ...P.adapterType, group: ADAPTER },
   ),
   reductionFactor: number(
@@ -80,6 +81,10 @@ export const TRAIN_FLAGS = {
     "Function of the bottleneck adapters; auto is swish for houlsby and relu for pfeiffer",
     { ...P.nonLinearity, group: ADAPTER },
   ),
+  numVirtualTokens: integer("Virtual tokens of prompt and prefix tuning", {
+    ...P.numVirtualTokens,
+    group: ADAPTER,
+  }),
   initLoraWeights: text(
     "How A and B start: kaiming, gaussian or orthogonal at random; pissa, pissa_niter_N (quicker, say " +
       "N = 16) or olora from the weight; loftq from what quantisation took from --loftq-model",

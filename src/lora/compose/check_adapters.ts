@@ -16,9 +16,8 @@ export function checkCombinable(adapters: readonly WeightedAdapter[]): void {
     const other = methodsOf(adapter.config).find((method) => method !== "lora");
     if (other === undefined) continue;
     const what = other === "scales" ? "is an adapter of scales" : `has ${METHOD_NAMES[other]}`;
-    throw new BadInputError(
-      `${label}: it ${what}, which cannot be combined with others; \`graft merge\` can merge it`,
-    );
+    const merges = adapter.promptEmbeddings === undefined ? "; `graft merge` can merge it" : "";
+    throw new BadInputError(`${label}: it ${what}, which cannot be combined with others${merges}`);
   }
   agree(adapters, "bases", ({ card }) => card?.baseDigest.slice(0, "sha256:".length + 12));
   // Names of one base may differ from machine to machine, so they count only without digests.

@@ -63,6 +63,7 @@ export function adapterChanges(
     if (!Number.isFinite(weight)) {
       throw new UsageError(`The weight of ${label} must be a number: current value is ${weight}`);
     }
+    if (adapter.promptEmbeddings !== undefined) throw notMergeable(label);
     for (const { module, rank, scale } of adapterSites(modules, adapter)) {
       const { a, b } = adapter.lora.get(module.path)!;
       const lists = updates.get(module.path) ?? { lora: [], scales: [] };
@@ -90,6 +91,14 @@ export function adapterChanges(
     ...headOf(adapters),
     ...besideOf(modules, adapters),
   };
+}
+
+/** Virtual tokens would have to be put before every text by whoever runs the merged model. */
+function notMergeable(label: string): UsageError {
+  return new UsageError((name) =>
+    `Cannot merge ${label}: it has virtual tokens, which are no change of a weight and stand before ` +
+    `every text: run the base with the adapter (${name("run.adapterPath", label)})`
+  );
 }
 
 /** Bottleneck adapters of one of the adapters; they cannot be added up. */

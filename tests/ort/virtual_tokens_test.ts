@@ -1,0 +1,217 @@
+import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { join } from "@std/path";
+import { BadInputError, UsageError } from "../../src/errors.ts";
+import {
+  fineTune,
+  type FineTuneEvent,
+  type FineTuneInput,
+  resumedConfig,
+} from "../../src/finetune/mod.ts";
+import { int64 } from "../../src/graph/tensor.ts";
+import { loadAdapter, saveAdapter } from "../../src/model/adapter_dir.ts";
+import { composeAdapters } from "../../src/tasks/compose.ts";
+import { evaluate } from "../../src/tasks/evaluate.ts";
+import { exportAdapters } from "../../src/tasks/export.ts";
+import { InferenceModel } from "../../src/tasks/inference_model.ts";
+import { merge } from "../../src/tasks/merge.ts";
+import { runOutput } from "../helpers/logits.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
+import { pairs, requests, sha256 } from "../helpers/training_runs.ts";
+import { applyAdapter } from "../../src/lora/apply.ts";
+import type { VirtualMethod } from "../../src/lora/virtual_tokens/config.ts";
+import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { PlannedModel } from "../../src/train/planned_model.ts";
+import { withArithmetic } from "../helpers/arithmetic.ts";
+import { modelDir, readModel } from "../helpers/fixture_models.ts";
+import {
+  assertGradientsOfDifferences,
+  batchOf,
+  rowsOf,
+  STEP_MODELS,
+  type StepHow,
+  type StepModelName,
+} from "../helpers/training_step.ts";
+import { tinyTokens, virtualAdapter } from "../helpers/virtual_tokens.ts";
+
+/** Rows that begin with virtual tokens, which have the ids after a vocabulary of 512. */
+const virtualRows = (count: number) =>
+  rowsOf([9, 7]).map(({ ids, ...row }) => ({
+    ...row,
+    ids: [...Array.from({ length: count }, (_, i) => 512 + i), ...ids.slice(count)],
+    prompt: count + 2,
+  }));
+
+const CASES: readonly (readonly [StepModelName, VirtualMethod, number])[] = [
+  ["tiny-llama-genai-int4", "prompt_tuning", 0],
+  ["tiny-llama-torch-fp32", "prompt_tuning", 2],
+  ["tiny-bert-dynamic-int8", "prompt_tuning", 0],
+  ["tiny-llama-genai-int4", "prefix_tuning", 2],
+  ["tiny-llama-torch-fp32", "prefix_tuning", 0],
+];
+
+for (const [name, method, rank] of CASES) {
+  const title = `${method}${rank > 0 ? " beside LoRA" : ""}`;
+  Deno.test(`injectVirtualTokens() into ${name} has the gradients of differences: ${title}`, async () => {
+    using runner = createOrtRunner({ threads: 1 });
+    const objective = STEP_MODELS[name];
+    const base = readModel(modelDir(name));
+    const { model, trainable } = applyAdapter(
+      base,
+      virtualAdapter(base, tinyTokens(method), { rank }),
+    );
+    const made = { model, trainable: new Set(trainable.keys()), objective };
+    const how: StepHow = {};
+    using step = new PlannedModel(withArithmetic({ runner, ...made, ...how }, runner));
+    await assertGradientsOfDifferences(step, batchOf(virtualRows(3), 9, objective));
+  });
+}
+
+const tiny = (folder: string, more: Partial<FineTuneInput>): FineTuneInput => {
+  Deno.writeTextFileSync(join(folder, "train.jsonl"), pairs(6));
+  Deno.writeTextFileSync(join(folder, "valid.jsonl"), pairs(4));
+  return {
+    model: modelDir("tiny-llama-genai-int4"),
+    data: folder,
+    adapterPath: join(folder, "adapter"),
+    batchSize: 3,
+    iters: 2,
+    learningRate: 1e-2,
+    lrSchedule: "constant",
+    saveEvery: 1,
+    stepsPerEval: 1,
+    loadBest: false,
+    threads: 1,
+    ...more,
+  };
+};
+
+for (
+  const adapterType of [["prompt_tuning"], ["lora", "prefix_tuning"]] as const
+) {
+  const title = adapterType.join(" and ");
+  Deno.test(`fineTune() of ${title}, interrupted and resumed, ends as a straight run, and evaluate() as its validation`, () =>
+    inTempDir((straight) =>
+      inTempDir(async (folder) => {
+        const more = { adapterType, numVirtualTokens: 4, rank: 2 };
+        const losses: number[] = [];
+        const onEvent = (event: FineTuneEvent) => {
+          if (event.kind === "evaluated") losses.push(event.report.loss);
+        };
+        await fineTune(tiny(straight, more), { onEvent });
+        const stop = new AbortController();
+        await fineTune(tiny(folder, more), {
+          signal: stop.signal,
+          onEvent: (event) => {
+            if (event.kind === "step" && event.step === 1) stop.abort();
+          },
+        });
+        await fineTune(resumedConfig(join(folder, "adapter")));
+        const digest = (folder: string) =>
+          sha256(join(folder, "adapter", "adapter_model.safetensors"));
+        assertEquals(await digest(folder), await digest(straight));
+        assert(losses.at(-1)! < losses[0], `${losses}`);
+        const { loss } = await evaluate({
+          model: modelDir("tiny-llama-genai-int4"),
+          adapterPath: join(straight, "adapter"),
+          data: join(straight, "valid.jsonl"),
+          threads: 1,
+        });
+        assertAlmostEquals(loss, losses.at(-1)!, 0.02);
+      })
+    ));
+}
+
+for (const method of ["prompt_tuning", "prefix_tuning"] as const) {
+  Deno.test(`InferenceModel generates with ${method} what the whole graph finds likeliest`, () =>
+    inTempDir(async (folder) => {
+      const path = modelDir("tiny-llama-genai-fp32");
+      const base = readModel(path);
+      const adapter = virtualAdapter(base, tinyTokens(method), { rank: 2 });
+      saveAdapter(folder, adapter);
+      using runner = createOrtRunner({ threads: 1 });
+      const { model } = applyAdapter(base, adapter);
+      const prompt = [11, 40, 23, 7, 99];
+      const ids = [512, 513, 514, ...prompt];
+      for (let i = 0; i < 5; i++) {
+        const feeds = new Map([
+          ["input_ids", int64([1, ids.length], ids)],
+          ["attention_mask", int64([1, ids.length], ids.map(() => 1))],
+        ]);
+        const logits = (await runOutput(runner, model, feeds)).slice(-512);
+        ids.push(logits.indexOf(Math.max(...logits)));
+      }
+      using answering = await InferenceModel.open({ model: path, adapterPath: folder, threads: 1 });
+      const options = { maxTokens: 5, temperature: 0 };
+      const generated = await answering.complete(prompt, options);
+      assertEquals(generated.ids, ids.slice(-5));
+      assertEquals(generated.promptTokens, 8);
+      using bare = await InferenceModel.open({ model: path, threads: 1 });
+      assert(String((await bare.complete(prompt, options)).ids) !== String(generated.ids));
+    }));
+}
+
+Deno.test("fineTune() of prompt tuning trains an encoder with its classes, which are saved and read", () =>
+  inTempDir(async (folder) => {
+    Deno.writeTextFileSync(join(folder, "train.csv"), requests(6));
+    const adapterPath = join(folder, "adapter");
+    await fineTune({
+      ...{ model: modelDir("tiny-bert-torch-fp32"), data: folder, adapterPath },
+      ...{ adapterType: ["prompt_tuning"], numVirtualTokens: 2, modulesToSave: ["classifier"] },
+      ...{ iters: 1, batchSize: 3, threads: 1 },
+    });
+    const { adapter } = loadAdapter(adapterPath);
+    assertEquals(adapter.promptEmbeddings?.dims, [2, 64]);
+    assertEquals([...adapter.saved.keys()], ["classifier"]);
+  }));
+
+Deno.test("virtual tokens are refused where they cannot be, with the reason", () =>
+  inTempDir(async (folder) => {
+    const model = modelDir("tiny-llama-genai-fp32");
+    const adapter = virtualAdapter(readModel(model), tinyTokens("prompt_tuning"));
+    const adapterPath = join(folder, "prompt");
+    saveAdapter(adapterPath, adapter);
+    const savePath = join(folder, "out");
+    await assertRejects(
+      () => merge({ model, adapterPath: [adapterPath], savePath, threads: 1 }),
+      UsageError,
+      "it has virtual tokens, which are no change of a weight",
+    );
+    await assertRejects(
+      () => exportAdapters({ model, adapterPath: [adapterPath], savePath }),
+      BadInputError,
+      "has virtual tokens",
+    );
+    assertThrows(
+      () => composeAdapters({ adapterPath: [adapterPath, adapterPath], savePath }),
+      BadInputError,
+      "virtual tokens (prompt_tuning), which cannot be combined",
+    );
+    const encoder = { model: modelDir("tiny-bert-torch-fp32"), threads: 1 };
+    Deno.writeTextFileSync(join(folder, "train.csv"), requests(6));
+    await assertRejects(
+      () => fineTune({ ...encoder, data: folder, adapterType: ["prefix_tuning"] }),
+      UsageError,
+      "needs a language model",
+    );
+    const short = {
+      adapterType: ["prompt_tuning"],
+      numVirtualTokens: 20,
+      maxSeqLength: 20,
+    } as const;
+    await assertRejects(
+      () => fineTune({ ...tiny(folder, short), data: join(folder, "train.jsonl") }),
+      BadInputError,
+      "20 virtual tokens leave no room for a text of at most 20 tokens",
+    );
+    const wide = {
+      ...adapter.config,
+      virtualTokens: { ...tinyTokens("prompt_tuning"), tokenDim: 32 },
+    };
+    saveAdapter(adapterPath, { ...adapter, config: wide });
+    const { adapter: changed } = loadAdapter(adapterPath);
+    assertThrows(
+      () => applyAdapter(readModel(model), changed),
+      BadInputError,
+      "prompt_embeddings must be float32[3,32]: current value is float32[3,64]",
+    );
+  }));
