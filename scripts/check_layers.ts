@@ -19,6 +19,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
   "src/autodiff": ["src/graph", "src/ops"],
   "src/linalg": [],
   "src/analysis": ["src/linalg"],
+  "src/search": ["src/linalg", "src/analysis"],
   "src/lora": ["src/graph", "src/linalg", "src/ops", "src/quant", "src/safetensors"],
   "src/plan": ["src/graph", "src/ops", "src/autodiff"],
   "src/data": ["src/config", "src/graph", "src/system"],
@@ -90,6 +91,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
   ],
   "src/tasks": [
     "src/analysis",
+    "src/search",
     "src/config",
     "src/graph",
     "src/linalg",
@@ -138,6 +140,7 @@ const PURE = new Set([
   "src/autodiff",
   "src/linalg",
   "src/analysis",
+  "src/search",
   "src/lora",
   "src/plan",
 ]);
