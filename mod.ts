@@ -186,6 +186,25 @@ export { OPTIMIZER_NAMES, type OptimizerName } from "./src/train/update_rules.ts
 export { INTEGER_FORMS, type IntegerForm } from "./src/ops/internal/integer_form.ts";
 export type { Numeric } from "./src/plan/names.ts";
 
+// Which rank, and which modules
+export { rankSearch, type RankSearchEvent } from "./src/tasks/rank_search.ts";
+export type {
+  DecidedBySearch,
+  RankSearchConfig,
+  RankSearchInput,
+  TrialConfig,
+} from "./src/tasks/rank_search/settings.ts";
+export type {
+  RankSearchResult,
+  Recommendation,
+  SearchedCandidate,
+} from "./src/tasks/rank_search/result.ts";
+export type { TrialEvent } from "./src/tasks/rank_search/trials.ts";
+export type { TrialRecord } from "./src/tasks/rank_search/trial_journal.ts";
+export type { CandidateKind } from "./src/search/candidate.ts";
+export type { Difference } from "./src/search/paired_difference.ts";
+export { type Metric, SEARCH_METRICS, type SearchMetric } from "./src/search/metric.ts";
+
 // Evaluation
 export {
   evaluate,

@@ -5,6 +5,7 @@ import type { Verbs } from "./command.ts";
 export const VERBS: Verbs = {
   quickstart: () => import("./train/quickstart.ts"),
   train: () => import("./train/train.ts"),
+  "rank-search": () => import("./train/rank_search.ts"),
   merge: () => import("./merge/merge.ts"),
   compose: () => import("./merge/compose.ts"),
   export: () => import("./merge/export.ts"),

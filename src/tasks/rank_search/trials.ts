@@ -1,0 +1,239 @@
+/** Trains the trials of a search, each in a folder of its own from which it can go on. */
+import { createHash } from "node:crypto";
+import { join } from "@std/path";
+import { fileValues } from "../../config/file.ts";
+import { ParameterError, RefusedError } from "../../errors.ts";
+import { FINE_TUNE_PARAMETERS, type FineTuneEvent, Trainer } from "../../finetune/mod.ts";
+import { checkpointsOf } from "../../finetune/saved_config.ts";
+import type { Candidate } from "../../search/candidate.ts";
+import { type Metric, scoreOf, type SearchMetric, type Validated } from "../../search/metric.ts";
+import type { TrialEnd, TrialRunner } from "../../search/search.ts";
+import { exists, removeDirectory } from "../../system/durable_files.ts";
+import { argmax } from "../../statistics.ts";
+import { hasCheckpoints } from "../../train/checkpoint_files.ts";
+import { candidateConfig } from "./candidate_config.ts";
+import type { RankSearchConfig } from "./settings.ts";
+import { TrainingClock } from "./training_clock.ts";
+import { validationOf } from "./trial_metrics.ts";
+import type { TrialJournal, TrialRecord } from "./trial_journal.ts";
+
+/** What trials report. */
+export type TrialEvent =
+  /** A trial begins, or goes on, until it has taken `steps` of `totalSteps`. */
+  | {
+    readonly kind: "trial began";
+    readonly name: string;
+    readonly seed: number;
+    readonly steps: number;
+    readonly totalSteps: number;
+  }
+  /** What its training reports. */
+  | { readonly kind: "training"; readonly event: FineTuneEvent }
+  /** A trial has been measured; `known` from an earlier run of the search. */
+  | { readonly kind: "trial ended"; readonly record: TrialRecord; readonly known: boolean }
+  /** A candidate cannot be trained. */
+  | { readonly kind: "trial failed"; readonly name: string; readonly reason: string };
+
+/** What all trials of a search have in common. */
+export interface TrialMeans {
+  readonly config: RankSearchConfig;
+  /** Digests of base and data. */
+  readonly identity: readonly string[];
+  /** Steps of a whole training. */
+  readonly totalSteps: number;
+  readonly journal: TrialJournal;
+  readonly onEvent: (event: TrialEvent) => void;
+  /** Ends the search in order. */
+  readonly signal: AbortSignal;
+  /** Fires when the search has no more time. */
+  readonly deadline: AbortSignal;
+}
+
+/** Parameters that decide nothing of a trial's result, or that its digests and name say. */
+const IRRELEVANT: ReadonlySet<string> = new Set([
+  ...["model", "data", "adapter_path", "epochs", "iters", "steps_per_report", "save_every"],
+  ...["keep_checkpoints", "memory_budget", "prefix_cache", "window", "max_temperature"],
+  ...["min_battery", "ort_lib", "threads"],
+]);
+
+/** Trials of a search by candidate and seed. */
+export class Trials implements TrialRunner {
+  readonly #means: TrialMeans;
+  #metric: Metric | undefined;
+
+  constructor(means: TrialMeans) {
+    this.#means = means;
+  }
+
+  /** The metric, once a trial has shown what the task has. */
+  get metric(): Metric | undefined {
+    return this.#metric;
+  }
+
+  /** Trains a candidate until it has taken this many steps, or looks up what that gave. */
+  async run(candidate: Candidate, seed: number, steps: number): Promise<TrialEnd> {
+    const { journal, deadline, onEvent, totalSteps } = this.#means;
+    const trial = this.#digest(candidate, seed);
+    const known = journal.find(trial, steps);
+    if (known !== undefined) return this.#ended(known, true);
+    if (deadline.aborted) return { kind: "out of time" };
+    const { name } = candidate;
+    onEvent({ kind: "trial began", name, seed, steps, totalSteps });
+    const before = journal.last(trial)?.seconds ?? 0;
+    const clock = new TrainingClock();
+    const end = await this.#train(candidate, seed, steps, clock);
+    if (end === "out of time") return { kind: "out of time" };
+    if ("refused" in end) return this.#failed(name, end.refused);
+    const record = { trial, name, seed, steps, seconds: before + clock.seconds, ...end };
+    journal.append(record);
+    return this.#ended(record, false);
+  }
+
+  /** Removes what the trials of a candidate have on the disk. */
+  drop(candidate: Candidate): void {
+    for (const seed of this.#seeds()) {
+      const folder = this.folder(candidate, seed);
+      if (exists(folder)) removeDirectory(folder);
+    }
+  }
+
+  /** Keeps the adapter of a candidate's best seed and removes everything else of it. */
+  keepBest(candidate: Candidate, scores: readonly number[]): void {
+    const best = this.bestFolder(candidate, scores);
+    for (const seed of this.#seeds()) {
+      const folder = this.folder(candidate, seed);
+      const unused = folder === best ? checkpointsOf({ adapterPath: folder }) : folder;
+      if (exists(unused)) removeDirectory(unused);
+    }
+  }
+
+  /** Folder of the trial with a candidate's best score. */
+  bestFolder(candidate: Candidate, scores: readonly number[]): string {
+    return this.folder(candidate, this.#seeds()[argmax(scores)]);
+  }
+
+  /** Folder of a trial. */
+  folder(candidate: Candidate, seed: number): string {
+    const digest = this.#digest(candidate, seed).slice(0, 12);
+    return join(
+      this.#means.config.savePath,
+      "trials",
+      `rank-${candidate.rank}-seed-${seed}-${digest}`,
+    );
+  }
+
+  /** Seconds of training that a candidate's trials took on average, as far as they went. */
+  seconds(candidate: Candidate): number {
+    const all = this.#seeds().map((seed) =>
+      this.#means.journal.last(this.#digest(candidate, seed))?.seconds ?? 0
+    );
+    return all.reduce((sum, one) => sum + one, 0) / all.length;
+  }
+
+  #seeds(): readonly number[] {
+    return seedsOf(this.#means.config);
+  }
+
+  #digest(candidate: Candidate, seed: number): string {
+    const { config, identity, totalSteps } = this.#means;
+    const values = fileValues(
+      { ...candidateConfig(config, candidate), seed } as unknown as Record<string, unknown>,
+      FINE_TUNE_PARAMETERS,
+    );
+    const relevant = Object.entries(values).filter(([key]) => !IRRELEVANT.has(key)).sort();
+    return createHash("sha256").update(JSON.stringify([identity, totalSteps, relevant]))
+      .digest("hex");
+  }
+
+  /** @returns what the validation found, or why there is nothing to validate */
+  async #train(
+    candidate: Candidate,
+    seed: number,
+    steps: number,
+    clock: TrainingClock,
+  ): Promise<
+    Validated | { readonly failed: string } | { readonly refused: string } | "out of time"
+  > {
+    const { config, signal, deadline } = this.#means;
+    const adapterPath = this.folder(candidate, seed);
+    const whole = candidateConfig(config, candidate);
+    let resume = hasCheckpoints(checkpointsOf({ adapterPath }));
+    while (true) {
+      try {
+        const training = await this.#fineTune(whole, { adapterPath, seed, steps, resume }, clock);
+        if (training.end === "interrupted") {
+          signal.throwIfAborted();
+          return "out of time";
+        }
+        if (training.end === "diverged") return { failed: `it diverged: ${training.reason}` };
+        const found = validationOf(adapterPath, training.step, config.loadBest);
+        if (found !== undefined) return { loss: found.loss, ...accuracyOf(found) };
+      } catch (error) {
+        if (error instanceof RefusedError) return { refused: error.message };
+        if (deadline.aborted && !signal.aborted && error === deadline.reason) return "out of time";
+        throw error;
+      }
+      if (!resume) throw new Error(`${adapterPath} has no evaluation of step ${steps}`);
+      // A kill came after the last checkpoint and a power loss took the evaluation: train again.
+      resume = false;
+    }
+  }
+
+  async #fineTune(
+    config: ReturnType<typeof candidateConfig>,
+    { adapterPath, seed, steps, resume }: {
+      readonly adapterPath: string;
+      readonly seed: number;
+      readonly steps: number;
+      readonly resume: boolean;
+    },
+    clock: TrainingClock,
+  ) {
+    const { totalSteps, onEvent } = this.#means;
+    const signal = AbortSignal.any([this.#means.signal, this.#means.deadline]);
+    using trainer = await Trainer.open({
+      ...config,
+      ...{ adapterPath, seed, resume, overwrite: !resume, keepCheckpoints: 1 },
+      // The learning rate falls as in a whole training.
+      ...{ epochs: undefined, iters: steps, lrDecaySteps: config.lrDecaySteps ?? totalSteps },
+    }, {
+      signal,
+      onEvent(event) {
+        clock.take(event);
+        onEvent({ kind: "training", event });
+      },
+    });
+    return (await trainer.run({ signal, test: false })).training!;
+  }
+
+  #ended(record: TrialRecord, known: boolean): TrialEnd {
+    const { onEvent, config } = this.#means;
+    if (record.failed !== undefined) return this.#failed(record.name, record.failed);
+    onEvent({ kind: "trial ended", record, known });
+    const found = { loss: record.loss!, ...accuracyOf(record) };
+    this.#metric ??= metricOf(config.metric, found);
+    return { kind: "scored", score: scoreOf(this.#metric, found) };
+  }
+
+  #failed(name: string, reason: string): TrialEnd {
+    this.#means.onEvent({ kind: "trial failed", name, reason });
+    return { kind: "failed", reason };
+  }
+}
+
+/** Seeds of each candidate. */
+export const seedsOf = ({ seed, seeds }: RankSearchConfig): readonly number[] =>
+  Array.from({ length: seeds }, (_, i) => seed + i);
+
+/** @throws {ParameterError} for an accuracy that the task has not */
+function metricOf(asked: SearchMetric, { accuracy }: Validated): Metric {
+  if (asked === "auto") return accuracy === undefined ? "loss" : "accuracy";
+  if (asked !== "accuracy" || accuracy !== undefined) return asked;
+  throw new ParameterError(
+    "metric",
+    (name) => `${name("metric", asked)} needs a classification: take loss or perplexity`,
+  );
+}
+
+const accuracyOf = ({ accuracy }: { readonly accuracy?: number }) =>
+  accuracy === undefined ? {} : { accuracy };
