@@ -110,8 +110,8 @@ export function switchedAdapter(
   if (adapter.config.adapterType === "scales") refuse("is a scale adapter");
   if (adapter.promptEmbeddings !== undefined) {
     throw new NotSwitchableError(
-      `${where} has virtual tokens: it can be neither switched between requests nor merged; ` +
-        "give it as the model's adapter",
+      `${where} has virtual tokens: it cannot be switched between requests; give it as the model's ` +
+        "adapter",
     );
   }
   if (adapter.bottlenecks !== undefined) refuse("has bottleneck adapters");

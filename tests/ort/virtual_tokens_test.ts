@@ -14,7 +14,9 @@ import { evaluate } from "../../src/tasks/evaluate.ts";
 import { exportAdapters } from "../../src/tasks/export.ts";
 import { InferenceModel } from "../../src/tasks/inference_model.ts";
 import { merge } from "../../src/tasks/merge.ts";
-import { runOutput } from "../helpers/logits.ts";
+import { loadOnnx } from "../../src/model/load_onnx.ts";
+import { openMapped } from "../../src/system/mapped_file.ts";
+import { difference, runOutput } from "../helpers/logits.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 import { pairs, requests, sha256 } from "../helpers/training_runs.ts";
 import { applyAdapter } from "../../src/lora/apply.ts";
@@ -164,6 +166,87 @@ Deno.test("fineTune() of prompt tuning trains an encoder with its classes, which
     assertEquals([...adapter.saved.keys()], ["classifier"]);
   }));
 
+for (
+  const [name, method, rank] of [
+    ["tiny-llama-torch-fp32", "prompt_tuning", 0],
+    ["tiny-llama-torch-fp32", "prefix_tuning", 2],
+    ["tiny-bert-dynamic-int8", "prompt_tuning", 0],
+  ] as const
+) {
+  const title = `${method} of ${name}${rank > 0 ? ", and folds LoRA" : ""}`;
+  Deno.test(`merge() writes a graph that takes and gives what its base does: ${title}`, () =>
+    inTempDir(async (folder) => {
+      const path = modelDir(name);
+      const base = readModel(path);
+      const adapter = virtualAdapter(base, tinyTokens(method), { rank });
+      const adapterPath = join(folder, "adapter");
+      const savePath = join(folder, "merged");
+      saveAdapter(adapterPath, adapter);
+      const { beside } = await merge({
+        model: path,
+        adapterPath: [adapterPath],
+        savePath,
+        threads: 1,
+      });
+      assertEquals(beside, [method]);
+      using runner = createOrtRunner({ threads: 1 });
+      using written = loadOnnx(join(savePath, "model.onnx"), openMapped);
+      assertEquals(written.model.graph.inputs, base.graph.inputs);
+      assertEquals(written.model.graph.outputs, base.graph.outputs);
+      // Two rows, the second one with padding.
+      const rows = [[11, 40, 23, 7, 99], [8, 3, 12, 0, 0]];
+      const mask = [1, 1, 1, 1, 1, 1, 1, 1, 0, 0];
+      const feeds = (before: readonly number[]) => {
+        const length = before.length + 5;
+        const ids = rows.flatMap((row) => [...before, ...row]);
+        const masks = [mask.slice(0, 5), mask.slice(5)]
+          .flatMap((row) => [...before.map(() => 1), ...row]);
+        return new Map([
+          ["input_ids", int64([2, length], ids)],
+          ["attention_mask", int64([2, length], masks)],
+        ]);
+      };
+      const found = await runOutput(runner, written.model, feeds([]));
+      const all = await runOutput(
+        runner,
+        applyAdapter(base, adapter).model,
+        feeds([512, 513, 514]),
+      );
+      const perToken = base.graph.outputs[0].type!.shape!.length === 3;
+      const expected = perToken
+        ? Float32Array.from(
+          [0, 1].flatMap((r) => Array.from(all.subarray((8 * r + 3) * 512, 8 * (r + 1) * 512))),
+        )
+        : all;
+      assertEquals(found.length, expected.length);
+      const { absolute } = difference(found, expected);
+      assert(absolute <= 1e-4, `they differ by ${absolute}`);
+      const bare = await runOutput(runner, base, feeds([]));
+      assert(difference(bare, expected).absolute > 0.01);
+    }));
+}
+
+Deno.test("merge() measures prefix tuning beside LoRA, on texts as the base takes them", () =>
+  inTempDir(async (folder) => {
+    const model = modelDir("tiny-llama-torch-fp32");
+    const adapterType = ["lora", "prefix_tuning"] as const;
+    await fineTune(tiny(folder, { model, adapterType, rank: 2, numVirtualTokens: 3 }));
+    const adapterPath = join(folder, "adapter");
+    const savePath = join(folder, "merged");
+    const { measured, chosen } = await merge({
+      model,
+      adapterPath: [adapterPath],
+      savePath,
+      threads: 1,
+    });
+    const evaluated = async (model: string, adapterPath?: string) =>
+      (await evaluate({ model, adapterPath, data: join(folder, "valid.jsonl"), threads: 1 })).loss;
+    assertAlmostEquals(measured.base!.loss, await evaluated(model), 1e-3);
+    assertAlmostEquals(measured.adapter!.loss, await evaluated(model, adapterPath), 1e-3);
+    assertAlmostEquals(chosen.evaluated!.loss, await evaluated(savePath), 1e-3);
+    assertAlmostEquals(chosen.evaluated!.loss, measured.adapter!.loss, 1e-3);
+  }));
+
 Deno.test("virtual tokens are refused where they cannot be, with the reason", () =>
   inTempDir(async (folder) => {
     const model = modelDir("tiny-llama-genai-fp32");
@@ -174,7 +257,7 @@ Deno.test("virtual tokens are refused where they cannot be, with the reason", ()
     await assertRejects(
       () => merge({ model, adapterPath: [adapterPath], savePath, threads: 1 }),
       UsageError,
-      "it has virtual tokens, which are no change of a weight",
+      "the graph has an input past_key_values.0.key: only a whole text can begin with them",
     );
     await assertRejects(
       () => exportAdapters({ model, adapterPath: [adapterPath], savePath }),

@@ -15,6 +15,9 @@ import type { AdapterType } from "../peft_config.ts";
 import type { Method } from "../peft_type.ts";
 import { injectScales, scaleGrid } from "../scale_adapter.ts";
 import type { LoraSite } from "../targets.ts";
+import { tokenEmbedding } from "../virtual_tokens/embedding.ts";
+import { injectVirtualTokens, prefixLayersOf } from "../virtual_tokens/inject.ts";
+import { prependVirtualTokens } from "../virtual_tokens/prepend.ts";
 import type { LowRankUpdate, ModuleChange } from "./delta.ts";
 import { withNewScales } from "./new_scales.ts";
 
@@ -34,16 +37,19 @@ export interface AdapterChanges {
   readonly addHead?: (model: Model) => Model;
   /** Adds the modules that cannot be folded into weights; the head follows them. */
   readonly addBeside?: (model: Model) => Model;
+  /** Puts virtual tokens before every text, after all other additions. */
+  readonly prepend?: (model: Model) => Model;
   /** Methods of those modules. */
   readonly beside?: readonly Method[];
 }
 
 /** The whole addition to a model with merged weights; `undefined` if there is none. */
 export function additionOf(
-  { addHead, addBeside }: AdapterChanges,
+  { addHead, addBeside, prepend }: AdapterChanges,
 ): ((model: Model) => Model) | undefined {
-  if (addHead === undefined || addBeside === undefined) return addHead ?? addBeside;
-  return (model) => addHead(addBeside(model));
+  const steps = [addBeside, addHead, prepend].filter((step) => step !== undefined);
+  if (steps.length === 0) return undefined;
+  return (model) => steps.reduce((now, step) => step(now), model);
 }
 
 /**
@@ -63,7 +69,6 @@ export function adapterChanges(
     if (!Number.isFinite(weight)) {
       throw new UsageError(`The weight of ${label} must be a number: current value is ${weight}`);
     }
-    if (adapter.promptEmbeddings !== undefined) throw notMergeable(label);
     for (const { module, rank, scale } of adapterSites(modules, adapter)) {
       const { a, b } = adapter.lora.get(module.path)!;
       const lists = updates.get(module.path) ?? { lora: [], scales: [] };
@@ -89,35 +94,44 @@ export function adapterChanges(
       };
     }),
     ...headOf(adapters),
-    ...besideOf(modules, adapters),
+    ...besideOf(model, modules, adapters),
   };
 }
 
-/** Virtual tokens would have to be put before every text by whoever runs the merged model. */
-function notMergeable(label: string): UsageError {
-  return new UsageError((name) =>
-    `Cannot merge ${label}: it has virtual tokens, which are no change of a weight and stand before ` +
-    `every text: run the base with the adapter (${name("run.adapterPath", label)})`
-  );
-}
-
-/** Bottleneck adapters of one of the adapters; they cannot be added up. */
+/** What an adapter has beside the weights; of each kind only one, since they cannot be added up. */
 function besideOf(
+  base: Model,
   modules: readonly LinearModule[],
   adapters: readonly WeightedAdapter[],
-): Pick<AdapterChanges, "addBeside" | "beside"> {
-  let found: Pick<AdapterChanges, "addBeside" | "beside"> = {};
-  for (const { adapter: { bottlenecks, config }, weight, label } of adapters) {
-    const { bottleneck } = config;
-    if (bottlenecks === undefined || bottleneck === undefined) continue;
-    refuseMixing("bottleneck adapters", label, weight, found.beside !== undefined);
-    const followed = [...bottlenecks.keys()].map((path) => moduleOf(modules, path));
-    found = {
-      beside: [bottleneck.placement],
-      addBeside: (model) => injectBottlenecks(model, followed, bottlenecks, bottleneck).model,
-    };
+): Pick<AdapterChanges, "addBeside" | "prepend" | "beside"> {
+  const beside: Method[] = [];
+  const steps: ((model: Model) => Model)[] = [];
+  let prepend: AdapterChanges["prepend"];
+  for (const { adapter, weight, label } of adapters) {
+    const { bottlenecks, promptEmbeddings, config: { bottleneck, virtualTokens } } = adapter;
+    if (bottlenecks !== undefined && bottleneck !== undefined) {
+      const twice = beside.some((method) => method === "houlsby" || method === "pfeiffer");
+      refuseMixing("bottleneck adapters", label, weight, twice);
+      const followed = [...bottlenecks.keys()].map((path) => moduleOf(modules, path));
+      beside.push(bottleneck.placement);
+      steps.push((model) => injectBottlenecks(model, followed, bottlenecks, bottleneck).model);
+    }
+    if (promptEmbeddings !== undefined && virtualTokens !== undefined) {
+      refuseMixing("virtual tokens", label, weight, prepend !== undefined);
+      const layers = prefixLayersOf(base, modules, virtualTokens);
+      const ids = { first: tokenEmbedding(base).rows, count: virtualTokens.numVirtualTokens };
+      // What the graph cannot take is refused before anything is measured.
+      prependVirtualTokens(base, ids);
+      prepend = (model) => prependVirtualTokens(model, ids);
+      beside.push(virtualTokens.method);
+      steps.push((model) =>
+        injectVirtualTokens(model, virtualTokens, promptEmbeddings, layers).model
+      );
+    }
   }
-  return found;
+  if (beside.length === 0) return {};
+  const addBeside = (model: Model) => steps.reduce((now, step) => step(now), model);
+  return { beside, addBeside, ...(prepend && { prepend }) };
 }
 
 function replacements(adapters: readonly WeightedAdapter[]) {
