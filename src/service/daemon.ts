@@ -12,13 +12,15 @@ import { LineServer } from "./line_server.ts";
 import { Pulse } from "./pulse.ts";
 import type { CycleName } from "./records.ts";
 import type { InUse } from "./state_files.ts";
-import { Turns } from "./turns.ts";
+import type { Turns } from "./turns.ts";
 
 export interface DaemonOptions {
   /** Path of the socket, and its permissions. */
   readonly socket: { readonly path: string; readonly mode: number };
   /** Answers over HTTP too, with the same model; already listening. */
   readonly http?: HttpFront;
+  /** Of the lines on the socket, which are answered one after another. */
+  readonly turns: Turns;
   /** Most tokens of an answer. */
   readonly maxTokens: number;
   /** Time for answers in progress after the service is told to end. */
@@ -41,9 +43,6 @@ export interface DaemonOptions {
 
 /** Checks between two tries to load a model that could not be loaded. */
 const RETRY_LOOKS = 30;
-/** Most answers in progress and waiting, of all users and of one; further lines are rejected. */
-const MOST_WAITING = 64;
-const MOST_WAITING_EACH = 16;
 
 /** Reason for a missing answer (docs/service.md): after `busy` and `ending` another try may succeed. */
 export type ErrorStatus = "busy" | "ending" | "refused" | "failed";
@@ -63,10 +62,9 @@ const nameOf = (name: CycleName | null): string => name === null ? "the base" : 
  * @throws {GraftError} if the model in use cannot be loaded or does not answer, nor an earlier one
  */
 export async function serve(options: DaemonOptions): Promise<boolean> {
-  const { manager, log, socket } = options;
+  const { manager, log, socket, turns } = options;
   manager.status("Loading the model");
   let loaded = await loadFirst(options);
-  const turns = new Turns(MOST_WAITING, MOST_WAITING_EACH);
   const stopAnswers = new AbortController();
   using pulse = pulseOf(options, () => turns.take(() => probe(loaded.answerer)));
   const server = await LineServer.listen({

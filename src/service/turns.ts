@@ -1,6 +1,10 @@
 /** Runs tasks one after another, with limits on waiting ones. */
 import type { User } from "./clients.ts";
 
+/** Most answers in progress and waiting, of all users and of one; further lines are rejected. */
+const MOST_WAITING = 64;
+const MOST_WAITING_EACH = 16;
+
 export class Turns {
   #last: Promise<unknown> = Promise.resolve();
   #waiting = 0;
@@ -10,7 +14,12 @@ export class Turns {
    * @param most tasks at a time, the running one included
    * @param mostEach tasks of one user, so that there is room for others
    */
-  constructor(readonly most: number, readonly mostEach: number) {}
+  constructor(readonly most = MOST_WAITING, readonly mostEach = MOST_WAITING_EACH) {}
+
+  /** Whether a user's task is in work or waits. */
+  get isAsked(): boolean {
+    return this.#ofUser.size > 0;
+  }
 
   /** Whether no more tasks of a user are accepted. */
   full(user: User): boolean {

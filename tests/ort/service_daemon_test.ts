@@ -4,6 +4,7 @@ import { StorageError } from "../../src/errors.ts";
 import type { Answerer } from "../../src/service/answerer.ts";
 import { serve } from "../../src/service/daemon.ts";
 import type { InUse } from "../../src/service/state_files.ts";
+import { Turns } from "../../src/service/turns.ts";
 import { ServiceManager } from "../../src/system/notify.ts";
 import { openLog } from "../../src/system/journal_log.ts";
 import { listenDatagrams } from "../helpers/datagrams.ts";
@@ -49,6 +50,7 @@ function daemon(path: string, options: {
   const events: string[] = [];
   const ended = serve({
     socket: { path, mode: 0o600 },
+    turns: new Turns(),
     maxTokens: 8,
     drainMs: options.drainMs ?? 2000,
     lookMs: 20,

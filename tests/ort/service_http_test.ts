@@ -7,6 +7,7 @@ import type { Tracing } from "../../src/http/trace/tracing.ts";
 import { openAnswerer } from "../../src/service/answerer.ts";
 import { serve } from "../../src/service/daemon.ts";
 import { HttpFront } from "../../src/service/http_front.ts";
+import { Turns } from "../../src/service/turns.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { openLog } from "../../src/system/journal_log.ts";
 import { ServiceManager } from "../../src/system/notify.ts";
@@ -52,6 +53,7 @@ async function withService(
     const ended = serve({
       socket: { path: socket, mode: 0o600 },
       http,
+      turns: new Turns(),
       maxTokens: 8,
       drainMs: 5000,
       lookMs: 20,

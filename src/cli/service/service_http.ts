@@ -43,6 +43,8 @@ export interface ServiceHttpOptions {
   readonly folder: string;
   readonly runner: Runner;
   readonly log: Log;
+  /** Whether lines of the socket are in work, which a training should not slow down either. */
+  readonly isAsked: () => boolean;
 }
 
 export interface ServiceHttp {
@@ -58,12 +60,12 @@ export interface ServiceHttp {
 /** Listens, and opens the base if requests may name adapters of it. */
 export async function openServiceHttp(
   flags: ServiceHttpFlags,
-  { address, folder, runner, log }: ServiceHttpOptions,
+  { address, folder, runner, log, isAsked }: ServiceHttpOptions,
 ): Promise<ServiceHttp> {
   checkAdapterFlags(flags);
   const keys = new Keys(flags.apiKeyFile === undefined ? [] : readKeys(flags.apiKeyFile));
   const admission = new Admission(MOST_REQUESTS);
-  const isBusy = () => admission.inWork > 0;
+  const isBusy = () => admission.inWork > 0 || isAsked();
   const onNote = (line: string) => log("warning", line);
   let adapters: Adapters | undefined;
   const fineTuning = flags.jobsDir === undefined ? undefined : openFineTuning(

@@ -5,6 +5,7 @@ import { openAnswerer } from "../../service/answerer.ts";
 import { serve } from "../../service/daemon.ts";
 import { settle } from "../../service/settle.ts";
 import { readEarlier, readInUse } from "../../service/state_files.ts";
+import { Turns } from "../../service/turns.ts";
 import { DRAIN_SECONDS } from "../../service/units.ts";
 import { makeDirectory } from "../../system/durable_files.ts";
 import { openLog } from "../../system/journal_log.ts";
@@ -78,10 +79,12 @@ export default command({
     makeDirectory(dirname(socketPath(flags)));
     using stop = new StopSignal(() => {});
     using runner = openRunner(flags);
-    const http = await openHttp(flags, { folder, runner, log });
+    const turns = new Turns();
+    const http = await openHttp(flags, { folder, runner, log, isAsked: () => turns.isAsked });
     const inTime = await serve({
       socket: { path: socketPath(flags), mode: fileMode(flags.socketMode) },
       http: http?.front,
+      turns,
       maxTokens: flags.nPredict,
       drainMs: flags.drain * 1000,
       lookMs: LOOK_MS,
