@@ -10,6 +10,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { resolve } from "@std/path";
 import { median } from "../../src/statistics.ts";
 import { serving } from "../../tests/helpers/serving.ts";
+import { chatsAtOnce, streamedChat } from "./streamed_chats.ts";
 
 const flags = parseArgs(Deno.args, {
   string: ["model", "parallel", "tokens", "rounds"],
@@ -37,36 +38,6 @@ const { child, url } = await serving(
   ...["--parallel", `${Math.max(...numbers)}`, "--no-access-log"],
   ...(adapters.length > 0 ? ["--lora-dir", folder, "--lora-target-modules", "q_proj,v_proj"] : []),
 );
-
-/** Milliseconds to the first piece of a streamed answer, and from there to the last; its tokens. */
-async function ask(text: string, more: object = {}) {
-  const start = performance.now();
-  const response = await fetch(`${url}/v1/chat/completions`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({
-      messages: [{ role: "user", content: text }],
-      max_tokens: tokens,
-      temperature: 0,
-      stream: true,
-      stream_options: { include_usage: true },
-      // The answer must not end by itself.
-      logit_bias: { 2: -100, 0: -100 },
-      ...more,
-    }),
-  });
-  if (!response.ok) throw new Error(await response.text());
-  let first: number | undefined;
-  let last = start;
-  let count = 0;
-  for await (const piece of response.body!.pipeThrough(new TextDecoderStream())) {
-    if (!/"content":"[^"]/.test(piece) && first === undefined) continue;
-    first ??= performance.now();
-    if (/"content":"[^"]/.test(piece)) last = performance.now();
-    count = Number(/"completion_tokens":(\d+)/.exec(piece)?.[1] ?? count);
-  }
-  return { firstMs: first! - start, restMs: last - first!, tokens: count, start, last };
-}
 
 /** Milliseconds to the first token that follows a text, without a template. */
 async function firstTokenOf(prompt: string, model: string): Promise<number> {
@@ -99,19 +70,15 @@ const speeds = new Map(numbers.map((count) => [count, [] as number[]]));
 const first = new Map(numbers.map((count) => [count, [] as number[]]));
 const health = new Map(numbers.map((count) => [count, [] as number[]]));
 try {
-  await ask("Warm up.");
+  await streamedChat(url, "Warm up.", tokens);
   for (let round = 0; round < rounds; round++) {
     for (const count of numbers) {
-      const work = Promise.all(
-        Array.from({ length: count }, (_, i) => ask(`Tell story number ${round * 8 + i}.`)),
-      );
+      const texts = Array.from({ length: count }, (_, i) => `Tell story number ${round * 8 + i}.`);
+      const work = chatsAtOnce(url, texts, tokens);
       health.get(count)!.push(...await healthMs(work));
-      const answers = await work;
-      const start = Math.min(...answers.map((answer) => answer.start + answer.firstMs));
-      const end = Math.max(...answers.map(({ last }) => last));
-      const all = answers.reduce((sum, answer) => sum + answer.tokens - 1, 0);
-      speeds.get(count)!.push(all * 1000 / (end - start));
-      first.get(count)!.push(...answers.map(({ firstMs }) => firstMs));
+      const { tokensPerSecond, chats } = await work;
+      speeds.get(count)!.push(tokensPerSecond);
+      first.get(count)!.push(...chats.map(({ firstMs }) => firstMs));
     }
   }
   for (const count of numbers) {
@@ -145,7 +112,7 @@ try {
       swapMs.push(performance.now() - start);
       // In turns: a chat, whose template has a system message, and a text of a few tokens.
       if (swap % 4 < 2) {
-        answerMs.push((await ask("Hi", { model: "swapped", max_tokens: 2 })).firstMs);
+        answerMs.push((await streamedChat(url, "Hi", 2, { model: "swapped" })).firstMs);
       } else {
         shortMs.push(await firstTokenOf("The hall lamp", "swapped"));
       }

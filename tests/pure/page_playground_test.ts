@@ -55,6 +55,12 @@ Deno.test("choicesOf() asks the base without the mix, and with it where there is
   const mixed = choicesOf(MODELS, [adapter("lamp", 0.5)], props(true));
   assertEquals(mixed[1].body, { model: "base" });
   assertEquals(new Set(mixed.map(({ key }) => key)).size, mixed.length);
+  // What a round of the service has promoted answers requests that name no model, and takes no scales.
+  const promoted = [{ id: "0001", parent: null }, ...MODELS.slice(0, 1)];
+  assertEquals(
+    choicesOf(promoted, [], { ...props(true), model_alias: "0001" }).map(({ body }) => body),
+    [{ model: "0001" }, { model: "base", lora: [] }],
+  );
   // A server without adapters refuses scales.
   assertEquals(choicesOf(MODELS.slice(0, 1), [], props(false))[0].body, { model: "base" });
 });
