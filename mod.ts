@@ -236,7 +236,7 @@ export {
   type AnalyzeEvent,
   type AnalyzeInput,
 } from "./src/tasks/analyze.ts";
-export { saveAnalysis } from "./src/tasks/save_analysis.ts";
+export { saveAnalysis, type SavedReport } from "./src/tasks/save_analysis.ts";
 export type {
   AnalysedAdapter,
   Analysis,

@@ -49,6 +49,13 @@ const V8_FLAGS = "--max-semi-space-size=4,--heap-growing-percent=25,--expose-gc"
 /** The compiler walks modules recursively: one that holds WebAssembly needs more than a thread's 2 MB. */
 const MORE_STACK = { RUST_MIN_STACK: String(64 * 2 ** 20) };
 
+/** Large files that are no parts of their own in the bill of materials: notices, and files of packages. */
+const PARTS_OF_OTHERS: ReadonlySet<string> = new Set([
+  CARRIED.libraryNotices,
+  CARRIED.renderer,
+  CARRIED.font,
+]);
+
 interface Options {
   readonly targets: readonly Target[];
   readonly library: boolean;
@@ -118,10 +125,12 @@ async function compile(target: Target, options: Options): Promise<void> {
     await Deno.writeFile(path, program, { mode: 0o755 });
     checkGlibc(path, program);
     const bill = `${name}.cdx.json`;
-    const crates = cratesIn(compiled.subarray(0, sectionsEnd(compiled)));
+    const renderer = staged.large.find(({ name }) => name === CARRIED.renderer)!;
+    const runtime = compiled.subarray(0, sectionsEnd(compiled));
+    const crates = allOf(cratesIn(runtime), cratesIn(renderer.content));
     const unknown = unknownCrates(table, crates);
     if (unknown.length > 0) {
-      console.warn(`No licence is known of these crates in the runtime: ${unknown.join(", ")}`);
+      console.warn(`No licence is known of these crates: ${unknown.join(", ")}`);
     }
     const text = await billOf(path, target, staged, deno, crates, table);
     await Deno.writeTextFile(join(options.out, bill), text);
@@ -133,6 +142,12 @@ async function compile(target: Target, options: Options): Promise<void> {
   } finally {
     await Deno.remove(work, { recursive: true });
   }
+}
+
+/** Crates of several programs, each once. */
+function allOf(...lists: readonly (readonly Crate[])[]): Crate[] {
+  const each = lists.flat().map((crate) => [`${crate.name}@${crate.version}`, crate] as const);
+  return [...new Map(each).values()];
 }
 
 /** The binary and the library in it are loaded by the device's own C library. */
@@ -172,7 +187,7 @@ async function billOf(
     });
   }
   for (const [name, { sha256 }] of Object.entries(appended)) {
-    if (name === CARRIED.libraryNotices) continue;
+    if (PARTS_OF_OTHERS.has(name)) continue;
     parts.push(
       name === CARRIED.library
         ? {

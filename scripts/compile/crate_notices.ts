@@ -1,6 +1,6 @@
 /**
- * Notices of the Rust crates that Deno's runtime is built from. Neither Deno nor its releases come with
- * them: which they are its lockfile tells (`scripts/runtime_crates.py`), and licences and copyright lines
+ * Notices of the Rust crates that Deno's runtime and resvg are built from. Neither come with them: which
+ * they are Deno's lockfile tells (`scripts/runtime_crates.py`) and resvg's WebAssembly, and licences and copyright lines
  * of `crates.json` are what Debian's packages of the crates state (`scripts/crate_licenses.py`), and what
  * was read in the repositories of others. Crates of several releases are in it.
  */
@@ -52,7 +52,11 @@ export function crateNotices(table: CrateTable, textOf: (license: string) => str
   });
   const licenses = [...new Set(names.flatMap((name) => licensesOf(table[name].license)))].sort();
   const texts = licenses.map((id) => `${underlined(id)}\n\n${textOf(id)}`);
-  return [underlined("Rust crates that Deno's runtime is built from"), crates.join("\n"), ...texts]
+  return [
+    underlined("Rust crates that Deno's runtime and resvg are built from"),
+    crates.join("\n"),
+    ...texts,
+  ]
     .join("\n\n") +
     "\n";
 }

@@ -22,8 +22,14 @@ function manifestOf(root: string, locked: Locked): Manifest {
   return JSON.parse(Deno.readTextFileSync(path));
 }
 
+/** Licences of packages that name theirs in words: what their licence files say. */
+const IN_WORDS: Readonly<Record<string, string>> = {
+  "dejavu-fonts-ttf": "Bitstream-Vera AND LicenseRef-Arev",
+};
+
 /** The licence that a package states, as an SPDX expression. */
 export function licenseOf(root: string, locked: Locked): string {
+  if (Object.hasOwn(IN_WORDS, locked.name)) return IN_WORDS[locked.name];
   const { license } = manifestOf(root, locked);
   if (typeof license === "string") return license;
   throw new Error(`${locked.name} ${locked.version} states no licence`);

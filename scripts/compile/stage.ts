@@ -22,7 +22,7 @@ export interface Contents {
 export interface Stage {
   readonly folder: string;
   readonly notes: BuildNotes;
-  /** Packages that the program imports. */
+  /** Packages that the program imports or takes files from. */
   readonly packages: readonly Locked[];
   /** Names in the folder to put into the binary besides the modules that are imported. */
   readonly included: readonly string[];
@@ -32,6 +32,9 @@ export interface Stage {
 
 /** Names the notices of what is in ONNX Runtime, which npm's package does not bring. */
 const LIBRARY_NOTICES = "GRAFT_ORT_NOTICES";
+
+/** The package that {@linkcode CARRIED.font} is of. */
+const FONT_PACKAGE = "dejavu-fonts-ttf";
 
 /** The modules that are started by name and imported by none. */
 const WORKERS = ["ffi/run_lists_worker.ts"];
@@ -58,18 +61,16 @@ export async function stage(root: string, folder: string, contents: Contents): P
   const imports = usedImports(root, config.imports);
   const whole: Lockfile = JSON.parse(await Deno.readTextFile(join(root, "deno.lock")));
   const lock = pruneLock(whole, new Set(Object.values(imports).map(packageOf)));
-  // The page's files are carried as they are: the program imports none of them.
-  const pagePackages = PAGE_PACKAGES.map((name) => packageOf(config.imports[name]));
-  const packages = [
-    ...lockedPackages(lock),
-    ...lockedPackages(pruneLock(whole, new Set(pagePackages))),
-  ];
+  const imported = lockedPackages(lock);
+  // Files of these are carried as they are: the program imports none of them.
+  const carried = [...PAGE_PACKAGES, FONT_PACKAGE].map((name) => packageOf(config.imports[name]));
+  const packages = [...imported, ...lockedPackages(pruneLock(whole, new Set(carried)))];
   const write = (name: string, text: string) => Deno.writeTextFile(join(folder, name), text);
   const { compilerOptions } = config;
   await write("deno.json", JSON.stringify({ nodeModulesDir: "manual", imports, compilerOptions }));
-  const dependencies = Object.fromEntries(packages.map(({ name, version }) => [name, version]));
+  const dependencies = Object.fromEntries(imported.map(({ name, version }) => [name, version]));
   await write("package.json", JSON.stringify({ dependencies }));
-  await copyPackages(root, packages, join(folder, "node_modules"));
+  await copyPackages(root, imported, join(folder, "node_modules"));
   for (const name of ["src", "ffi"]) await copyTree(join(root, name), join(folder, name));
   for (const name of CARRIED.legal) await Deno.copyFile(join(root, name), join(folder, name));
   await write(CARRIED.packageLicenses, licenseTexts(root, packages));
@@ -78,6 +79,11 @@ export async function stage(root: string, folder: string, contents: Contents): P
   await write(CARRIED.crateLicenses, crateNotices(contents.crates, textOf));
 
   const large: LargeFile[] = [];
+  for (const name of [CARRIED.renderer, CARRIED.font]) {
+    large.push({ name, content: await Deno.readFile(join(root, name)) });
+  }
+  // It came with its package's code, and Deno would keep it in memory.
+  await Deno.remove(join(folder, CARRIED.renderer));
   if (contents.library) {
     const content = await Deno.readFile(librarySource(root, contents.target));
     large.push({ name: CARRIED.library, content });

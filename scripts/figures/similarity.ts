@@ -4,6 +4,7 @@
  * `deno run -A scripts/figures/similarity.ts MODEL ADAPTER ADAPTER`, then `deno fmt docs/analyze.svg`
  */
 import { heatMap, heatScale } from "../../src/analysis/report/heat_map.ts";
+import { type Drawing, svg } from "../../src/analysis/report/html.ts";
 import { meanSimilarity } from "../../src/analysis/report/mean_similarity.ts";
 import { style } from "../../src/analysis/report/style.ts";
 import { analyze } from "../../src/tasks/analyze.ts";
@@ -12,8 +13,8 @@ const PICTURE = new URL("../../docs/analyze.svg", import.meta.url);
 const [WIDTH, HEIGHT] = [1010, 240];
 
 /** A picture inside another one; its frame cuts nothing off. */
-const placed = (picture: string, x: number, y: number) =>
-  picture.replace("<svg ", `<svg x="${x}" y="${y}" overflow="visible" `);
+const placed = (picture: Drawing, x: number, y: number) =>
+  svg(picture).replace("<svg ", `<svg x="${x}" y="${y}" overflow="visible" `);
 
 const [model, ...adapterPath] = Deno.args;
 const { matrices } = await analyze({ model, adapterPath, spectra: false });

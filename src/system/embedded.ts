@@ -3,7 +3,7 @@
  * `deno task compile` included.
  *
  * Deno shows small files of a binary under the program's own folder, although they are on no disk, and
- * keeps all of them in memory. Large ones (ONNX Runtime, the model's weights) are therefore stored
+ * keeps all of them in memory. Large ones (ONNX Runtime, the model's weights, what draws pictures) are therefore stored
  * separately, in the program file between the runtime and Deno's own part, where their pages can be
  * mapped.
  */
@@ -37,6 +37,9 @@ export const CARRIED = {
   legal: ["LICENSE", "THIRD_PARTY_NOTICES"],
   /** The files of the page of `graft serve`, as JSON by their path in a request. */
   page: "page.json",
+  /** What draws pictures, in the checkout's packages too. */
+  renderer: "node_modules/@resvg/resvg-wasm/index_bg.wasm",
+  font: "node_modules/dejavu-fonts-ttf/ttf/DejaVuSans.ttf",
   packageLicenses: "PACKAGE_LICENSES",
   crateLicenses: "CRATE_LICENSES",
 } as const;

@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { VERSION } from "../../mod.ts";
+import { saveRandomAdapter } from "../helpers/adapter_folder.ts";
 import {
   arm64Binary,
   type Binary,
@@ -10,6 +11,8 @@ import {
   runAlone,
   type RunOptions,
 } from "../helpers/binary.ts";
+import { modelDir } from "../helpers/fixture_models.ts";
+import { pngSize } from "../helpers/png_pixels.ts";
 import { testNeeding, toolMissing } from "../helpers/requirements.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
@@ -163,7 +166,10 @@ test("the binary has named permissions: the kernel's files are closed to data", 
 
 test("the binary prints the licences of what is in it", async ({ options }) => {
   const text = await printed(binary, ["licenses"], options);
-  const carried = ["Apache License", "onnxruntime-node", "deno-std", "MIT License"];
+  const carried = [
+    ...["Apache License", "onnxruntime-node", "deno-std", "MIT License"],
+    ...["@resvg/resvg-wasm", "Bitstream Vera Fonts Copyright", "rustybuzz: MIT", "MPL-2.0"],
+  ];
   // Crates that the runtime names, one that its lockfile alone has, and what is inside of some.
   const inRuntime = [
     "deno_core: MIT",
@@ -176,6 +182,24 @@ test("the binary prints the licences of what is in it", async ({ options }) => {
   const inLibrary = ["THIRD PARTY SOFTWARE NOTICES", "protobuf", "abseil-cpp", "flatbuffers"];
   for (const expected of [...carried, ...inRuntime, ...inLibrary]) {
     assert(text.includes(expected), expected);
+  }
+});
+
+test("the binary draws the pictures of a report", async ({ folder, options }) => {
+  const model = "tiny-llama-genai-int4";
+  saveRandomAdapter(join(folder, "lamp"), model, { seed: 1 });
+  const report = join(folder, "report");
+  const words = ["analyze", "--model", modelDir(model), "--adapter-path", "lamp"];
+  await printed(binary, [...words, "--report", report, "--layers", "1"], options);
+  const names = filesUnder(report).filter((name) => name.endsWith(".png")).sort();
+  assertEquals(names, [
+    "drift-by-layer.png",
+    "singular-values-model.layers.1.self_attn.q_proj.png",
+    "singular-values-model.layers.1.self_attn.v_proj.png",
+  ]);
+  for (const name of names) {
+    const [width] = pngSize(Deno.readFileSync(join(report, name)));
+    assert(width > 1000, `${name}: ${width}`);
   }
 });
 
@@ -195,7 +219,10 @@ async function checkBill(path: string): Promise<void> {
   const unlicensed = bill.components.filter(({ licenses }: { licenses?: unknown }) => !licenses);
   assertEquals(unlicensed, []); // a new runtime has new crates: scripts/runtime_crates.py
   for (
-    const part of ["onnxruntime", "all-minilm-l6-v2-int8", "@huggingface/tokenizers", "deno_core"]
+    const part of [
+      ...["onnxruntime", "all-minilm-l6-v2-int8", "@huggingface/tokenizers", "deno_core"],
+      ...["@resvg/resvg-wasm", "dejavu-fonts-ttf", "rustybuzz"],
+    ]
   ) {
     assert(names.includes(part), `${names}`);
   }

@@ -12,6 +12,7 @@ import { analyze, type AnalyzeEvent } from "../../src/tasks/analyze.ts";
 import { saveRandomAdapter } from "../helpers/adapter_folder.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { graftHere } from "../helpers/graft_here.ts";
+import { pngSize } from "../helpers/png_pixels.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 const NAME = "tiny-llama-genai-int4";
@@ -69,30 +70,42 @@ Deno.test("graft analyze --json has all figures of two adapters, and the same on
     assertMatch(table, /sign conflicts +φ inputs +φ outputs +‖ΔW₁\+ΔW₂‖/);
   }));
 
-Deno.test("graft analyze --report writes one page and the figures, and replaces older ones", () =>
+Deno.test("graft analyze --report writes one page, its pictures and the figures, and replaces older ones", () =>
   inTempDir(async (folder) => {
     saveRandomAdapter(`${folder}/lamp`, NAME, { seed: 1 });
     saveRandomAdapter(`${folder}/mill`, NAME, { seed: 2, rank: 2 });
     const report = `${folder}/made/report`;
     const args = [
       ...["analyze", "--model", model, "--adapter-path", `${folder}/lamp,${folder}/mill`],
-      ...["--report", report],
+      ...["--report", report, "--layers", "1", "--target-modules", "q"],
     ];
+    const saved = `Saved the report in ${report}/report.html; its pictures beside it: 6\n`;
     for (let i = 0; i < 2; i++) {
       const { code, stderr } = await graftHere(args);
-      assertEquals([code, stderr], [EXIT.ok, `Saved the report in ${report}/report.html\n`]);
+      assertEquals([code, stderr], [EXIT.ok, saved]);
     }
-    assertEquals([...Deno.readDirSync(report)].map(({ name }) => name).sort(), [
-      "report.html",
-      "report.json",
-    ]);
+    const path = "model.layers.1.self_attn.q_proj";
+    const pictures = [
+      ...["drift-by-layer", "similarity-inputs", "similarity-outputs", `singular-values-${path}`],
+      ...[`similarity-inputs-${path}`, `similarity-outputs-${path}`],
+    ];
+    assertEquals(
+      [...Deno.readDirSync(report)].map(({ name }) => name).sort(),
+      ["report.html", "report.json", ...pictures.flatMap((of) => [`${of}.png`, `${of}.svg`])]
+        .sort(),
+    );
+    for (const name of pictures) {
+      const svg = Deno.readTextFileSync(`${report}/${name}.svg`);
+      const [width, height] = pngSize(Deno.readFileSync(`${report}/${name}.png`));
+      assertStringIncludes(svg, `width="${width / 3}" height="${height / 3}"`);
+    }
     const page = Deno.readTextFileSync(`${report}/report.html`);
     assertMatch(page, /^<!doctype html>/);
     assertStringIncludes(page, "Mean similarity of the inputs");
-    const { stdout } = await graftHere([...args.slice(0, 5), "--json"]);
+    const { stdout } = await graftHere([...args.slice(0, 5), ...args.slice(7), "--json"]);
     assertEquals(Deno.readTextFileSync(`${report}/report.json`), stdout);
     // What it was to be written into is a file.
-    const { code, stderr } = await graftHere([...args.slice(0, -1), `${report}/report.json`]);
+    const { code, stderr } = await graftHere([...args, "--report", `${report}/report.json`]);
     assertEquals(code, EXIT.io);
     assertStringIncludes(stderr, `${report}/report.json`);
   }));

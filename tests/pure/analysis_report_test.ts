@@ -1,47 +1,11 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import type { Analysis } from "../../src/analysis/analysis.ts";
 import { analysisJson } from "../../src/analysis/analysis_json.ts";
-import { analyzeMatrix } from "../../src/analysis/analyze_matrix.ts";
-import { layerDrift } from "../../src/analysis/layer_drift.ts";
 import { heatMap } from "../../src/analysis/report/heat_map.ts";
-import { axisFigure, escaped, figure } from "../../src/analysis/report/html.ts";
+import { axisFigure, escaped, figure, svg } from "../../src/analysis/report/html.ts";
 import { lineChart } from "../../src/analysis/report/line_chart.ts";
 import { meanSimilarity } from "../../src/analysis/report/mean_similarity.ts";
 import { reportPage } from "../../src/analysis/report/page.ts";
-import { matrixOf } from "../../src/linalg/matrix.ts";
-import { Random } from "../../src/random.ts";
-import { randomMatrix } from "../helpers/matrices.ts";
-
-const HOSTILE = 'x"><script>alert(1)</script>&.q_proj';
-
-function analysisOf(adapters: readonly string[], paths: readonly string[]): Analysis {
-  const random = Random.fromSeed(1);
-  const matrices = paths.map((path, m) => ({
-    path,
-    layer: m,
-    ...analyzeMatrix(
-      { rows: 9, cols: 7, values: Float32Array.from(randomMatrix(9, 7, m).values) },
-      adapters.map((_, i) => ({
-        a: randomMatrix(2 + i, 7, i + m),
-        b: i === 0 && m === 1 ? matrixOf(9, 2) : randomMatrix(9, 2 + i, i + m + 9),
-        scale: 2,
-      })),
-      { spectra: true, random },
-    ),
-  }));
-  return {
-    model: "base & co",
-    adapters: adapters.map((path, i) => ({
-      path,
-      rank: 2 + i,
-      steps: i === 0
-        ? [{ step: 4, drift: 0.01, layers: [0.0123] }, { step: 8, drift: 0.02, layers: [0.0456] }]
-        : [],
-    })),
-    matrices,
-    layers: layerDrift(matrices, adapters.length),
-  };
-}
+import { analysisOf, HOSTILE } from "../helpers/analyses.ts";
 
 Deno.test("reportPage() escapes names, and needs no script and nothing from elsewhere", () => {
   const page = reportPage(analysisOf([HOSTILE, "b"], [HOSTILE, "k_proj"]));
@@ -68,13 +32,17 @@ Deno.test("reportPage() describes each picture in words, and has tables with cap
 Deno.test("heatMap() draws a cell for each value, and samples large grids", () => {
   const cells = (rows: number, cols: number) => {
     const values = Array.from({ length: rows }, () => Array.from({ length: cols }, () => 0.55));
-    return heatMap(values, { title: "t" }).match(/class="h5" d="([^"]*)"/)![1].split("z").length -
+    return svg(heatMap(values, { title: "t" })).match(/class="h5" d="([^"]*)"/)![1].split("z")
+      .length -
       1;
   };
   assertEquals([cells(1, 1), cells(3, 5), cells(200, 100)], [1, 15, 64 * 64]);
   // 1 is in the last step, rounding errors beyond it too.
-  assertStringIncludes(heatMap([[1.0000001, 0]], { title: "t" }), 'class="h9"');
-  assertMatch(heatMap([[0.25, 1]], { title: "t" }), /<desc>Grid of 1 by 2 .* φ\(1, 1\) is 0\.25/);
+  assertStringIncludes(svg(heatMap([[1.0000001, 0]], { title: "t" })), 'class="h9"');
+  assertMatch(
+    svg(heatMap([[0.25, 1]], { title: "t" })),
+    /<desc>Grid of 1 by 2 .* φ\(1, 1\) is 0\.25/,
+  );
 });
 
 Deno.test("lineChart() leaves out what a logarithm does not have, and draws a lone point", () => {
@@ -88,11 +56,14 @@ Deno.test("lineChart() leaves out what a logarithm does not have, and draws a lo
     xLabel: "x",
     logarithmic: true,
   });
-  assertEquals(chart.match(/points="([^"]*)"/)![1].split(" ").length, 2);
-  assertStringIncludes(lineChart([line([[1, 5]])], { title: "t", xLabel: "x" }), "<circle");
+  assertEquals(chart.body.match(/points="([^"]*)"/)![1].split(" ").length, 2);
+  const lone = lineChart([line([[1, 5]])], { title: "t", xLabel: "x" });
+  assertStringIncludes(lone.body, "<circle");
+  const empty = svg(lineChart([line([])], { title: "t", xLabel: "x", logarithmic: true }));
+  assert(!/Infinity|NaN/.test(empty), empty);
   const long = Array.from({ length: 5000 }, (_, i) => [i, i] as const);
   const thin = lineChart([line(long)], { title: "t", xLabel: "x" });
-  assertEquals(thin.match(/points="([^"]*)"/)![1].split(" ").length, 96);
+  assertEquals(thin.body.match(/points="([^"]*)"/)![1].split(" ").length, 96);
 });
 
 Deno.test("meanSimilarity() takes the most frequent size", () => {

@@ -2,7 +2,7 @@
 import type { Analysis } from "../analysis.ts";
 import { driftOf } from "../layer_drift.ts";
 import { captioned, figure, folded, percent, table } from "./html.ts";
-import { legend, type Line, lineChart } from "./line_chart.ts";
+import { type ChartOptions, legend, type Line, lineChart } from "./line_chart.ts";
 
 /** The adapters and their drift as a whole. */
 export function adaptersSection({ adapters, matrices }: Analysis): string {
@@ -18,39 +18,52 @@ export function adaptersSection({ adapters, matrices }: Analysis): string {
   );
 }
 
-/** Drift by layer and over the training's steps. */
-export function driftSection({ adapters, layers, matrices }: Analysis): string {
-  const lines = adapters.map(({ path }, i): Line => ({
+/** A chart of the drift. */
+export interface DriftChart {
+  readonly over: "layer" | "steps";
+  readonly lines: readonly Line[];
+  readonly options: ChartOptions;
+  /** What the drift is of. */
+  readonly of: string;
+}
+
+/** Drift by layer, and over the steps of trainings that left checkpoints. */
+export function driftCharts({ adapters, layers }: Analysis): readonly DriftChart[] {
+  const byLayer = adapters.map(({ path }, i): Line => ({
     name: path,
     style: `a${i}`,
     points: layers.flatMap(({ layer, drift }) =>
       layer === null ? [] : [[layer, drift[i]] as const]
     ),
   }));
-  const steps = adapters.flatMap(({ path, steps }, i): Line[] =>
+  const overSteps = adapters.flatMap(({ path, steps }, i): Line[] =>
     steps.length === 0
       ? []
       : [{ name: path, style: `a${i}`, points: steps.map(({ step, drift }) => [step, drift]) }]
   );
-  const charts = [
-    ...lines.some(({ points }) => points.length > 0)
-      ? [captioned(
-        lineChart(lines, { title: "Drift by layer", xLabel: "layer", format: percent, width: 420 }),
-        "‖ΔW‖/‖W‖ of the analysed matrices of each layer",
-      )]
-      : [],
-    ...steps.length > 0
-      ? [captioned(
-        lineChart(steps, {
-          title: "Drift over steps",
-          xLabel: "step",
-          format: percent,
-          width: 420,
-        }),
-        "‖ΔW‖/‖W‖ of all analysed matrices at the checkpoints that the training left",
-      )]
-      : [],
+  const charts: readonly DriftChart[] = [
+    {
+      over: "layer",
+      lines: byLayer,
+      options: { title: "Drift by layer", xLabel: "layer", format: percent },
+      of: "of the analysed matrices of each layer",
+    },
+    {
+      over: "steps",
+      lines: overSteps,
+      options: { title: "Drift over steps", xLabel: "step", format: percent },
+      of: "of all analysed matrices at each checkpoint",
+    },
   ];
+  return charts.filter(({ lines }) => lines.some(({ points }) => points.length > 0));
+}
+
+/** Drift by layer and over the training's steps. */
+export function driftSection(analysis: Analysis): string {
+  const { adapters, layers, matrices } = analysis;
+  const charts = driftCharts(analysis).map(({ lines, options, of }) =>
+    captioned(lineChart(lines, { ...options, width: 420 }), `‖ΔW‖/‖W‖ ${of}`)
+  );
   const overSteps = adapters.flatMap(({ path, steps }) =>
     steps.length === 0 ? [] : [folded(
       `Layers of ${path} over the steps`,
@@ -102,5 +115,7 @@ export function driftSection({ adapters, layers, matrices }: Analysis): string {
   return `<h2>Drift and amplification</h2>
 <p>Drift is the size of the update relative to the weight. ‖UᵀWVᵀ‖ is what W itself has in the top
 directions of ΔW, of W, or in random ones; the amplification is ‖ΔW‖/‖UᵀWVᵀ‖ for those of ΔW.</p>
-${legend(lines)}<div class="grid">${charts.join("")}</div>${[...overSteps, ...tables].join("")}`;
+${legend(adapters.map(({ path }, i) => ({ name: path, style: `a${i}` })))}<div class="grid">${
+    charts.join("")
+  }</div>${[...overSteps, ...tables].join("")}`;
 }

@@ -1,5 +1,5 @@
 /** Heat maps of the similarity of subspaces. */
-import { at, svg } from "./html.ts";
+import { at, type Chart, type Drawing } from "./html.ts";
 
 /** Steps of the scale from 0 to 1; the page's style has a colour for each, light and dark. */
 export const HEAT_STEPS = 10;
@@ -16,7 +16,7 @@ const BOTTOM = 30;
 export function heatMap(
   values: readonly (readonly number[])[],
   { title, size = 320 }: { readonly title: string; readonly size?: number },
-): string {
+): Chart {
   const [rows, cols] = [values.length, values[0]?.length ?? 0];
   const [down, across] = [sampled(rows), sampled(cols)];
   const cell = Math.max(2, Math.floor(size / Math.max(down.length, across.length, 1)));
@@ -32,20 +32,21 @@ export function heatMap(
   const [wide, high] = [across.length * cell, down.length * height];
   const label = (x: number, y: number, text: string, anchor = "start") =>
     `<text x="${at(x)}" y="${at(y)}" text-anchor="${anchor}">${text}</text>`;
-  return svg({
+  return {
     title,
     desc:
       `Grid of ${rows} by ${cols} values from 0 to 1. φ(1, 1) is ${values[0]?.[0]?.toFixed(2)}, ` +
       `φ(${rows}, ${cols}) is ${values.at(-1)?.at(-1)?.toFixed(2)}.`,
     width: LEFT + Math.max(wide, 60) + 8,
     height: TOP + high + BOTTOM,
+    plot: { x: LEFT, y: TOP, width: wide, height: high },
     body: cells.map((path, i) => path === "" ? "" : `<path class="h${i}" d="${path}"/>`).join("") +
       `<rect class="frame" x="${LEFT}" y="${TOP}" width="${wide}" height="${high}"/>` +
       label(LEFT - 4, TOP + 10, "i=1", "end") +
       (high > 24 ? label(LEFT - 4, TOP + high, String(rows), "end") : "") +
       label(LEFT, TOP + high + 13, "j=1") +
       label(LEFT + wide, TOP + high + 13, wide > 40 ? String(cols) : "", "end"),
-  });
+  };
 }
 
 /** Up to {@linkcode MOST_CELLS} indices, the first and the last among them. */
@@ -58,12 +59,12 @@ function sampled(count: number): readonly number[] {
 }
 
 /** The scale of the colours. */
-export function heatScale(): string {
+export function heatScale(): Drawing {
   const swatches = Array.from(
     { length: HEAT_STEPS },
     (_, i) => `<path class="h${i}" d="M${i * 18} 0h18v12h-18z"/>`,
   );
-  return svg({
+  return {
     title: "Scale of the heat maps",
     desc: "Ten colours from φ = 0 to φ = 1.",
     width: 18 * HEAT_STEPS,
@@ -72,5 +73,5 @@ export function heatScale(): string {
       `<text x="0" y="24">φ = 0</text><text x="${
         18 * HEAT_STEPS
       }" y="24" text-anchor="end">1</text>`,
-  });
+  };
 }

@@ -37,23 +37,38 @@ export function table(
     `</thead><tbody>${body.join("\n")}</tbody></table></div>`;
 }
 
-/** A picture with what it shows in words, for those who do not see it. */
-export function svg(
-  { title, desc, width, height, body }: {
-    readonly title: string;
-    readonly desc: string;
+/** A picture in the classes of the style. */
+export interface Drawing {
+  readonly title: string;
+  /** What it shows in words, for those who do not see it. */
+  readonly desc: string;
+  /** In pixels, as the height. */
+  readonly width: number;
+  readonly height: number;
+  /** Elements of SVG. */
+  readonly body: string;
+}
+
+/** A drawing with axes. */
+export interface Chart extends Drawing {
+  /** The rectangle between the axes, in pixels. */
+  readonly plot: {
+    readonly x: number;
+    readonly y: number;
     readonly width: number;
     readonly height: number;
-    readonly body: string;
-  },
-): string {
+  };
+}
+
+/** A drawing inside a page. */
+export function svg({ title, desc, width, height, body }: Drawing): string {
   return `<svg role="img" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}">` +
     `<title>${escaped(title)}</title><desc>${escaped(desc)}</desc>${body}</svg>`;
 }
 
-/** A picture with a caption below it. */
-export function captioned(picture: string, caption: string): string {
-  return `<figure>${picture}<figcaption>${escaped(caption)}</figcaption></figure>`;
+/** A drawing with a caption below it. */
+export function captioned(drawing: Drawing, caption: string): string {
+  return `<figure>${svg(drawing)}<figcaption>${escaped(caption)}</figcaption></figure>`;
 }
 
 /** A long part that opens at a click. */

@@ -1,5 +1,5 @@
 /** Charts of lines: spectra on a logarithmic scale, drift over layers and steps on a linear one. */
-import { at, axisFigure, escaped, svg } from "./html.ts";
+import { at, axisFigure, type Chart, type Drawing, escaped } from "./html.ts";
 
 /** A line of a chart. */
 export interface Line {
@@ -26,16 +26,19 @@ export interface ChartOptions {
 const MARGIN = { left: 52, right: 8, top: 8, bottom: 30 };
 /** Most points of a line that are drawn. */
 const MOST_POINTS = 96;
+/** Pixels between the lines of a key. */
+const KEY_ROW = 15;
 /** Decades below the largest value that a logarithmic chart shows. */
 const DECADES = 6;
 
 /** A chart of lines with the axes' ends labelled, and a legend if there are several lines. */
-export function lineChart(lines: readonly Line[], options: ChartOptions): string {
+export function lineChart(lines: readonly Line[], options: ChartOptions): Chart {
   const { title, xLabel, logarithmic = false, width = 320, height = 200, format = axisFigure } =
     options;
   const shown = lines.map((line) => ({ ...line, points: thinned(usable(line, logarithmic)) }))
     .filter(({ points }) => points.length > 0);
   const all = shown.flatMap(({ points }) => points);
+  const isEmpty = all.length === 0;
   const most = Math.max(...all.map(([, y]) => y), logarithmic ? 0 : 1e-12);
   const floor = most / 10 ** DECADES;
   const least = logarithmic ? Math.max(floor, Math.min(...all.map(([, y]) => y))) : 0;
@@ -60,20 +63,23 @@ export function lineChart(lines: readonly Line[], options: ChartOptions): string
   const bottom = MARGIN.top + tall;
   const text = (x: number, y: number, what: string, anchor: string) =>
     `<text x="${at(x)}" y="${at(y)}" text-anchor="${anchor}">${escaped(what)}</text>`;
-  return svg({
+  return {
     title,
-    desc: shown.map(({ name, points }) => describe(name, points, format)).join(" "),
+    desc: isEmpty
+      ? "No values."
+      : shown.map(({ name, points }) => describe(name, points, format)).join(" "),
     width,
     height,
+    plot: { x: MARGIN.left, y: MARGIN.top, width: inner, height: tall },
     body:
       `<path class="axis" d="M${MARGIN.left} ${MARGIN.top}V${bottom}H${width - MARGIN.right}"/>` +
       paths.join("") +
-      text(MARGIN.left - 4, MARGIN.top + 8, format(most), "end") +
-      text(MARGIN.left - 4, bottom, format(least), "end") +
-      text(MARGIN.left, bottom + 14, String(x0), "start") +
-      text(width - MARGIN.right, bottom + 14, String(x1), "end") +
+      (isEmpty ? "" : text(MARGIN.left - 4, MARGIN.top + 8, format(most), "end") +
+        text(MARGIN.left - 4, bottom, format(least), "end") +
+        text(MARGIN.left, bottom + 14, String(x0), "start") +
+        text(width - MARGIN.right, bottom + 14, String(x1), "end")) +
       text(MARGIN.left + inner / 2, bottom + 14, xLabel, "middle"),
-  });
+  };
 }
 
 /** Names of the lines beside samples of their styles. */
@@ -83,6 +89,21 @@ export function legend(lines: readonly Pick<Line, "name" | "style">[]): string {
     `<path class="line ${style}" d="M1 5H25"/></svg> ${escaped(name)}</li>`
   );
   return `<ul class="legend">${items.join("")}</ul>`;
+}
+
+/** The same as a drawing: a line of text for each. */
+export function lineKey(lines: readonly Pick<Line, "name" | "style">[]): Drawing {
+  const rows = lines.map(({ name, style }, i) =>
+    `<path class="line ${style}" d="M0 ${5 + i * KEY_ROW}h24"/>` +
+    `<text x="30" y="${9 + i * KEY_ROW}">${escaped(name)}</text>`
+  );
+  return {
+    title: "Key of the lines",
+    desc: lines.map(({ name }) => name).join(", "),
+    width: 30,
+    height: lines.length * KEY_ROW,
+    body: rows.join(""),
+  };
 }
 
 function usable({ points }: Line, logarithmic: boolean) {

@@ -2,27 +2,38 @@
 import type { Analysis, PairAnalysis } from "../analysis.ts";
 import { overlapOf } from "../subspaces.ts";
 import { heatMap, heatScale } from "./heat_map.ts";
-import { captioned, escaped, figure, folded, percent, table } from "./html.ts";
+import { captioned, escaped, figure, folded, percent, svg, table } from "./html.ts";
 import { meanSimilarity } from "./mean_similarity.ts";
 
+/** What an update reads and what it writes. */
+export const SIDES = ["inputs", "outputs"] as const;
+
+/** The mean similarity of all matrices that both adapters change, by side. */
+export function meanMaps({ matrices }: Analysis) {
+  return SIDES.flatMap((side) => {
+    const mean = meanSimilarity(matrices.flatMap(({ pair }) => pair === null ? [] : [pair[side]]));
+    return mean === undefined ? [] : [{ side, title: `Mean similarity of the ${side}`, ...mean }];
+  });
+}
+
 /** The section of two adapters; nothing for a single one. */
-export function pairSection({ adapters, matrices }: Analysis): string {
+export function pairSection(analysis: Analysis): string {
+  const { adapters, matrices } = analysis;
   const both = matrices.flatMap((matrix) =>
     matrix.pair === null ? [] : [{ path: matrix.path, pair: matrix.pair }]
   );
   if (both.length === 0) return "";
-  const maps = (["inputs", "outputs"] as const).flatMap((side) => {
-    const mean = meanSimilarity(both.map(({ pair }) => pair[side]));
-    return mean === undefined ? [] : [captioned(
-      heatMap(mean.values, { title: `Mean similarity of the ${side}`, size: 448 }),
-      `φ(i, j) of the ${side}, mean of ${mean.count} matrices: i directions of ${
+  const maps = meanMaps(analysis).map(({ side, title, values, count }) =>
+    captioned(
+      heatMap(values, { title, size: 448 }),
+      `φ(i, j) of the ${side}, mean of ${count} matrices: i directions of ${
         adapters[0].path
       }, j of ${adapters[1].path}`,
-    )];
-  });
+    )
+  );
   const each = both.map(({ path, pair }) =>
     `<h3>${escaped(path)}</h3><div class="grid">` +
-    (["inputs", "outputs"] as const).map((side) =>
+    SIDES.map((side) =>
       pair[side].length === 0 ? "" : captioned(
         heatMap(pair[side], { title: `${path}: similarity of the ${side}`, size: 192 }),
         side,
@@ -34,7 +45,7 @@ export function pairSection({ adapters, matrices }: Analysis): string {
 first j of the other: 1 if the smaller lies in the larger, 0 if they are orthogonal. Inputs are the
 right singular vectors of A, outputs the left ones of B. Random subspaces have about max(i, j)
 divided by the number of dimensions.</p>
-${heatScale()}<div class="grid">${maps.join("")}</div>
+${svg(heatScale())}<div class="grid">${maps.join("")}</div>
 ${folded("Updates of both adapters by matrix", pairTable(both))}
 ${folded("Heat maps by matrix", each.join("\n"))}`;
 }

@@ -1,5 +1,6 @@
 /** `graft analyze`: what adapters change in the weights of their base. */
 import { analysisJson } from "../../analysis/analysis_json.ts";
+import { MOST_MATRICES } from "../../analysis/report/pictures.ts";
 import { EXIT } from "../../errors.ts";
 import { analyze, ANALYZE_PARAMETERS as P } from "../../tasks/analyze.ts";
 import { saveAnalysis } from "../../tasks/save_analysis.ts";
@@ -33,9 +34,12 @@ export default command({
       P.spectra,
     ),
     seed: integer("Seed of the random directions", P.seed),
-    report: text("Folder to write report.html with heat maps and spectra to, and report.json", {
-      placeholder: "DIR",
-    }),
+    report: text(
+      "Folder for report.html with heat maps and spectra, its pictures (PNG, SVG), and report.json",
+      {
+        placeholder: "DIR",
+      },
+    ),
     json: boolean("Print all figures as JSON", { default: false, inFile: false }),
   },
   examples: [
@@ -60,10 +64,19 @@ export default command({
         show(`Analysing: ${done} of ${total}, ${path}`, done / total);
       },
     });
-    const page = report === undefined ? undefined : saveAnalysis(report, analysis);
+    const saved = report === undefined ? undefined : await saveAnalysis(report, analysis);
     if (json) terminal.print(analysisJson(analysis).trimEnd());
     else for (const line of formatAnalysis(analysis)) terminal.print(line);
-    if (page !== undefined) terminal.note(`Saved the report in ${page}`);
+    if (saved !== undefined) {
+      const { page, pictures } = saved;
+      terminal.note(`Saved the report in ${page}; its pictures beside it: ${pictures.length}`);
+      if (analysis.matrices.length > MOST_MATRICES) {
+        terminal.note(
+          `Pictures of single matrices are left out, because there are ${analysis.matrices.length}: ` +
+            `--layers or --target-modules choose up to ${MOST_MATRICES}`,
+        );
+      }
+    }
     return EXIT.ok;
   },
 });
