@@ -34,7 +34,7 @@ for (
 ) {
   Deno.test(`gramSource() goes on from what is kept as from the tokens: ${name}`, () =>
     inTempDir(async (folder) => {
-      using runner = createOrtRunner();
+      using runner = createOrtRunner({ spinning: false });
       using loaded = loadOnnx(findModelFile(modelDir(name)));
       const { model } = loaded;
       const modules = findModules(model).filter(({ head }) => !head);

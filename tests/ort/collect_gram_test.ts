@@ -62,7 +62,7 @@ function elsewhere(runner: Runner): Runner {
 
 for (const [where, wrap] of [["in place", (r: Runner) => r], ["elsewhere", elsewhere]] as const) {
   Deno.test(`gramSource() sums over the tokens of all sequences without padding, ${where}`, async () => {
-    using runner = createOrtRunner();
+    using runner = createOrtRunner({ spinning: false });
     const source = gramSource(wrap(runner), lookup(), { batches: () => [BATCH] });
     const request = (value: string) => ({ value, cols: COLS });
     for (const values of [["x", "y"], ["y"]]) {
@@ -78,13 +78,13 @@ for (const [where, wrap] of [["in place", (r: Runner) => r], ["elsewhere", elsew
 }
 
 Deno.test("gramSource() refuses data without tokens", async () => {
-  using runner = createOrtRunner();
+  using runner = createOrtRunner({ spinning: false });
   const source = gramSource(runner, lookup(), { batches: () => [] });
   await assertRejects(() => source([{ value: "x", cols: COLS }]), RangeError, "No data was given");
 });
 
 Deno.test("RuntimeProduct multiplies what lies inside of larger arrays, plain and transposed", async () => {
-  using runner = createOrtRunner();
+  using runner = createOrtRunner({ spinning: false });
   using product = await RuntimeProduct.open(runner);
   const random = (length: number, seed: number) => Float32Array.from({ length }, gaussians(seed));
   const [a, b] = [random(100, 2), random(200, 3).subarray(7)];

@@ -55,7 +55,7 @@ Deno.test(
   "mergeAdapters() writes an int4 model like its base and certifies what it keeps of the gain",
   () =>
     inTempDir(async (dir) => {
-      using runner = createOrtRunner();
+      using runner = createOrtRunner({ spinning: false });
       const request = fixture("tiny-llama-int4.all", "tiny-llama-genai-int4");
       const savePath = `${dir}/merged`;
       const { measured, chosen } = await mergeAdapters(runner, {
@@ -254,7 +254,7 @@ Deno.test(
   "mergeAdapters() keeps the gain of a dynamically quantised classifier in its own bits",
   () =>
     inTempDir(async (dir) => {
-      using runner = createOrtRunner();
+      using runner = createOrtRunner({ spinning: false });
       const request = fixture("tiny-bert-int8.qv", "tiny-bert-dynamic-int8");
       const { measured, chosen } = await mergeAdapters(runner, {
         ...request,
@@ -273,7 +273,7 @@ Deno.test(
   "mergeAdapters() refuses what keeps too little, unless forced, and leaves nothing behind",
   () =>
     inTempDir(async (dir) => {
-      using runner = createOrtRunner();
+      using runner = createOrtRunner({ spinning: false });
       const request = {
         ...fixture("tiny-llama-int4.all", "tiny-llama-genai-int4"),
         savePath: `${dir}/merged`,
@@ -303,7 +303,7 @@ Deno.test(
   "mergeAdapters() refuses an adapter without an update, the base's own folder, and data it lacks",
   () =>
     inTempDir(async (dir) => {
-      using runner = createOrtRunner();
+      using runner = createOrtRunner({ spinning: false });
       const { base, adapters } = fixture("tiny-llama-int4.all", "tiny-llama-genai-int4");
       const [{ adapter }] = adapters;
       const untrained = {
@@ -344,7 +344,7 @@ Deno.test(
   "mergeAdapters() says once that a merge changes nothing, however many ways it tried",
   () =>
     inTempDir(async (dir) => {
-      using runner = createOrtRunner();
+      using runner = createOrtRunner({ spinning: false });
       const { base, adapters: [adapter], data } = fixture(
         "tiny-llama-int4.all",
         "tiny-llama-genai-int4",
@@ -382,7 +382,7 @@ Deno.test(
   "mergeAdapters() leaves out what it would time where memory does not suffice, and says so",
   () =>
     inTempDir(async (dir) => {
-      using runner = createOrtRunner();
+      using runner = createOrtRunner({ spinning: false });
       const request = fixture("tiny-llama-int4.all", "tiny-llama-genai-int4");
       const notes: string[] = [];
       const needed = 6 * request.base.sizeBytes;
@@ -402,7 +402,7 @@ Deno.test(
   "mergeAdapters() dequantises a whole model with method float",
   () =>
     inTempDir(async (dir) => {
-      using runner = createOrtRunner();
+      using runner = createOrtRunner({ spinning: false });
       const request = fixture("tiny-bert-int8.qv", "tiny-bert-dynamic-int8");
       await mergeAdapters(runner, {
         ...request,
@@ -431,7 +431,7 @@ Deno.test("mergeAdapters() refuses an adapter that makes the base compute NaN, a
   }));
 
 Deno.test("withAdapters() adds up weighted adapters as a merge does", async () => {
-  using runner = createOrtRunner();
+  using runner = createOrtRunner({ spinning: false });
   const { base, adapters: [{ adapter }], data } = fixture(
     "tiny-llama-fp32.all",
     "tiny-llama-torch-fp32",

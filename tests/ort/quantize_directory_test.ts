@@ -44,7 +44,7 @@ const CASES = [
 
 Deno.test("quantizeDirectory() with force replaces a model, and nothing that is none", () =>
   inTempDir(async (dir) => {
-    using runner = createOrtRunner();
+    using runner = createOrtRunner({ spinning: false });
     const base = load("tiny-bert-torch-fp32");
     const write = (savePath: string) =>
       quantizeDirectory(runner, { base, savePath, bits: 8, minElements: 1024, force: true });
@@ -64,7 +64,7 @@ Deno.test("quantizeDirectory() with force replaces a model, and nothing that is 
 for (const { model, bits, weights, worst } of CASES) {
   Deno.test(`quantizeDirectory() writes ${model} at ${bits} bits that stock ORT runs`, () =>
     inTempDir(async (dir) => {
-      using runner = createOrtRunner();
+      using runner = createOrtRunner({ spinning: false });
       const savePath = `${dir}/quantized`;
       const base = load(model);
       const result = await quantizeDirectory(runner, { base, savePath, bits, minElements: 1024 });
@@ -85,7 +85,7 @@ for (const { model, bits, weights, worst } of CASES) {
 
 Deno.test("quantizeDirectory() writes int4 blocks with DequantizeLinear as near as MatMulNBits", () =>
   inTempDir(async (dir) => {
-    using runner = createOrtRunner();
+    using runner = createOrtRunner({ spinning: false });
     const base = load("tiny-llama-genai-fp32");
     const request = { base, bits: 4, minElements: 1024 } as const;
     const savePath = `${dir}/qdq`;
@@ -100,7 +100,7 @@ Deno.test("quantizeDirectory() writes int4 blocks with DequantizeLinear as near 
 
 Deno.test("quantizeDirectory() refuses int4 with DequantizeLinear in an operator set without it", () =>
   inTempDir(async (dir) => {
-    using runner = createOrtRunner();
+    using runner = createOrtRunner({ spinning: false });
     const base = loadFile(write(overFloats(SINES), `${dir}/base`));
     await assertRejects(
       () => quantizeDirectory(runner, { base, savePath: `${dir}/q`, bits: 4, useQdq: true }),
@@ -111,7 +111,7 @@ Deno.test("quantizeDirectory() refuses int4 with DequantizeLinear in an operator
 
 Deno.test("quantizeDirectory() leaves the head alone unless asked, and refuses quantised models", () =>
   inTempDir(async (dir) => {
-    using runner = createOrtRunner();
+    using runner = createOrtRunner({ spinning: false });
     const base = load("tiny-llama-genai-fp32");
     const request = { base, savePath: `${dir}/q`, bits: 4, minElements: 1024 } as const;
     const without = await quantizeDirectory(runner, request);
@@ -137,7 +137,7 @@ Deno.test("quantizeDirectory() leaves the head alone unless asked, and refuses q
 
 Deno.test("quantizeDirectory() quantises weights that Constant nodes hold as it does initializers", () =>
   inTempDir(async (dir) => {
-    using runner = createOrtRunner();
+    using runner = createOrtRunner({ spinning: false });
     const base = load("tiny-bert-torch-fp32");
     const held = loadFile(write(withConstantNodes(base.model), `${dir}/held`));
     const [expected, found] = await Promise.all(
@@ -178,7 +178,7 @@ function overFloats(weight: readonly number[], batch: number | string = "batch")
 
 Deno.test("quantizeDirectory() quantises a model that takes no tokens, and says that it compared nothing", () =>
   inTempDir(async (dir) => {
-    using runner = createOrtRunner();
+    using runner = createOrtRunner({ spinning: false });
     for (const [i, model] of [overFloats(SINES), overFloats(SINES, 2)].entries()) {
       const base = loadFile(write(model, `${dir}/${i}`));
       const request = { base, savePath: `${dir}/q${i}`, bits: 8 } as const;
@@ -192,7 +192,7 @@ Deno.test("quantizeDirectory() quantises a model that takes no tokens, and says 
 for (const bits of [4, 8] as const) {
   Deno.test(`quantizeDirectory() quantises a channel that is all zeros, ${bits} bits`, () =>
     inTempDir(async (dir) => {
-      using runner = createOrtRunner();
+      using runner = createOrtRunner({ spinning: false });
       const dead = SINES.map((value, i) => i % 64 === 3 ? 0 : value);
       const base = loadFile(write(overFloats(dead), `${dir}/base`));
       await quantizeDirectory(runner, { base, savePath: `${dir}/q`, bits });
@@ -207,7 +207,7 @@ for (const bits of [4, 8] as const) {
 
   Deno.test(`quantizeDirectory() refuses a weight that holds NaN, and leaves nothing, ${bits} bits`, () =>
     inTempDir(async (dir) => {
-      using runner = createOrtRunner();
+      using runner = createOrtRunner({ spinning: false });
       const base = loadFile(write(overFloats(SINES.with(99, NaN)), `${dir}/base`));
       await assertRejects(
         () => quantizeDirectory(runner, { base, savePath: `${dir}/q`, bits }),

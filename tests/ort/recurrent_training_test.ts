@@ -182,7 +182,7 @@ for (const [name, [base, objective, head, rate]] of Object.entries(MODELS)) {
   });
 
   Deno.test(`${name}: the gradient is the same unpacked, with activations kept, and in shards`, async () => {
-    using runner = createOrtRunner({ threads: 2 });
+    using runner = createOrtRunner({ threads: 2, spinning: false });
     using step = stepOver(runner, ["proj", head], { packing: false });
     const expected = await gradientsOf(step, [batch]);
     const whole = arithmeticOf({ kept: "whole" });

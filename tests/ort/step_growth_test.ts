@@ -18,7 +18,7 @@ const collect = runInNewContext("gc") as () => void;
 
 for (const shards of [1, 2]) {
   Deno.test(`steps of many shapes leave nothing that grows, ${shards} beside each other`, async () => {
-    using runner = createOrtRunner({ threads: 2 });
+    using runner = createOrtRunner({ threads: 2, spinning: false });
     using step = stepOn(runner, "tiny-llama-genai-int4", { dropout: 0.1, shards });
     using optimizer = await graphOptimizer(
       runner,

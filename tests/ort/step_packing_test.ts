@@ -82,7 +82,7 @@ for (const name of ["tiny-llama-genai-int4", "tiny-llama-torch-fp32"] as const) 
   });
 
   Deno.test(`accumulate() of parts beside each other computes once what a part's sequences begin with, ${name}`, async () => {
-    using runner = createOrtRunner({ threads: 2 });
+    using runner = createOrtRunner({ threads: 2, spinning: false });
     using sharing = stepOn(runner, name, { shards: 2, keepBytes: 1e8, kept: "whole" });
     using separate = stepOn(runner, name, { sharesPrefixes: false });
     const found = await gradientsOf(sharing, [batch]);
@@ -118,7 +118,7 @@ for (const name of ["tiny-llama-genai-int4", "tiny-llama-torch-fp32"] as const) 
   });
 
   Deno.test(`accumulate() of the one part that has targets sums as all threads may, ${name}`, async () => {
-    using runner = createOrtRunner({ threads: 2 });
+    using runner = createOrtRunner({ threads: 2, spinning: false });
     const rows = rowsWithPrefixes();
     // All of one part.
     const silent = [1, 2, 3];
@@ -138,7 +138,7 @@ for (const name of ["tiny-llama-genai-int4", "tiny-llama-torch-fp32"] as const) 
   });
 
   Deno.test(`evaluate() that computes shared prefixes once gives the loss of each sequence by itself, ${name}`, async () => {
-    using runner = createOrtRunner({ threads: 2 });
+    using runner = createOrtRunner({ threads: 2, spinning: false });
     using sharing = stepOn(runner, name);
     using separate = stepOn(runner, name, { sharesPrefixes: false });
     const [found, expected] = [await sharing.evaluate(batch), await separate.evaluate(batch)];

@@ -27,7 +27,7 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
   ) {
     const setting = JSON.stringify(how);
     Deno.test(`accumulate() in shards gives the gradient of the batch as one, ${name}, ${setting}`, async () => {
-      using runner = createOrtRunner({ threads: 2 });
+      using runner = createOrtRunner({ threads: 2, spinning: false });
       using one = stepOn(runner, name, how);
       const expected = await gradientsOf(one, [batch, batch]);
       // Fast rounds activations by scales of its own in each part.
@@ -45,7 +45,7 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
   for (const shards of [2, 3]) {
     Deno.test(`accumulate() in ${shards} shards reads and keeps activations of frozen layers, ${name}`, () =>
       inTempDir(async (folder) => {
-        using runner = createOrtRunner({ threads: 2 });
+        using runner = createOrtRunner({ threads: 2, spinning: false });
         using plain = stepOn(runner, name, {}, { layers: [1] });
         using keeping = stepOn(runner, name, { shards }, { layers: [1] });
         using file = ActivationFile.open(join(folder, "activations"), {
@@ -70,7 +70,7 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
   }
 
   Deno.test(`accumulate() in shards drops other entries in each, ${name}`, async () => {
-    using runner = createOrtRunner({ threads: 2 });
+    using runner = createOrtRunner({ threads: 2, spinning: false });
     using step = stepOn(runner, name, { shards: 2, dropout: 0.3 });
     using one = stepOn(runner, name, { dropout: 0.3 });
     // Both shards have the same sequence.
@@ -85,7 +85,7 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
 
 Deno.test("accumulate() in shards compiles what the next batch needs, and is not harmed where that fails", async () => {
   let compiled = 0;
-  const inner = createOrtRunner({ threads: 2 });
+  const inner = createOrtRunner({ threads: 2, spinning: false });
   using runner = over(inner, {
     compile: (...args) => {
       compiled++;
@@ -113,7 +113,7 @@ Deno.test("accumulate() in shards compiles what the next batch needs, and is not
 });
 
 Deno.test("accumulate() in shards takes a batch whole that does not divide, and one without a target", async () => {
-  using runner = createOrtRunner({ threads: 2 });
+  using runner = createOrtRunner({ threads: 2, spinning: false });
   using one = stepOn(runner, "tiny-llama-genai-int4");
   using step = stepOn(runner, "tiny-llama-genai-int4", { shards: 2 });
   const rows = rowsOf([12, 4]);

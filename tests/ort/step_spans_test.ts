@@ -44,7 +44,7 @@ const WAYS: readonly (readonly [title: string, how: StepHow, tolerance: number])
 
 for (const [title, how, tolerance] of WAYS) {
   Deno.test(`accumulate() of a sequence in spans gives the gradient of the sequence as one, ${title}`, async () => {
-    using runner = createOrtRunner({ threads: 2 });
+    using runner = createOrtRunner({ threads: 2, spinning: false });
     const options = withArithmetic(
       { runner, ...adapted(GENAI), objective: "causal" as const, ...how },
       runner,
@@ -73,7 +73,7 @@ const DIALECTS: Readonly<Record<string, Partial<LoraConfig>>> = {
 
 for (const [name, config] of Object.entries(DIALECTS)) {
   Deno.test(`accumulate() of a sequence in spans gives the gradient of the sequence as one, ${name}`, async () => {
-    using runner = createOrtRunner({ threads: 2 });
+    using runner = createOrtRunner({ threads: 2, spinning: false });
     const made = adapted(readModel(modelDir(`dialects/${name}`)), config);
     const options = withArithmetic({
       ...{ runner, ...made, objective: "causal" as const },
@@ -90,7 +90,7 @@ for (const [name, config] of Object.entries(DIALECTS)) {
 }
 
 Deno.test("accumulate() of a sequence in spans drops other entries in each", async () => {
-  using runner = createOrtRunner({ threads: 2 });
+  using runner = createOrtRunner({ threads: 2, spinning: false });
   const made = adapted(GENAI, { dropout: 0.3 });
   using step = new PlannedModel({ runner, ...made, objective: "causal", shards: 2, dropout: 0.3 });
   const batch = sequence(60, 1);
@@ -99,7 +99,7 @@ Deno.test("accumulate() of a sequence in spans drops other entries in each", asy
 });
 
 Deno.test("accumulate() computes a sequence as one where tokens see each other elsewhere than in attention", async () => {
-  using runner = createOrtRunner({ threads: 2 });
+  using runner = createOrtRunner({ threads: 2, spinning: false });
   const made = adapted(readModel(modelDir("tiny-llama-torch-fp32")));
   const options = { runner, ...made, objective: "causal" } as const;
   using one = new PlannedModel(options);
@@ -111,7 +111,7 @@ Deno.test("accumulate() computes a sequence as one where tokens see each other e
 });
 
 Deno.test("accumulate() of a sequence in spans, none of which has a target, adds nothing", async () => {
-  using runner = createOrtRunner({ threads: 2 });
+  using runner = createOrtRunner({ threads: 2, spinning: false });
   using step = new PlannedModel({ runner, ...adapted(GENAI), objective: "causal", shards: 2 });
   assertEquals(await step.accumulate(sequence(60, 60), 0), { lossSum: 0, targetCount: 0 });
 });

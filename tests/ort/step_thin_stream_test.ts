@@ -24,7 +24,7 @@ for (
   ] as const
 ) {
   Deno.test(`thinStream has the gradient of all that runs between segments kept, ${title}`, async () => {
-    using runner = createOrtRunner({ threads: 2 });
+    using runner = createOrtRunner({ threads: 2, spinning: false });
     const batch = batchOf(rowsOf([64]), 64, "causal");
     const gradient = async (more: StepHow) => {
       using step = stepOn(runner, NAME, { ...how, ...more }, { targetModules: ["all-linear"] });
