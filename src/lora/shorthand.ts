@@ -8,8 +8,8 @@ const NAMES = {
   o: "o_proj out_lin attention.output.dense attention.dense self_attn.dense self_attn.out_proj attn.c_proj",
   qkv: "qkv_proj Wqkv query_key_value c_attn qkv",
   gate: "gate_proj w1",
-  up: "up_proj w3 fc1 lin1 intermediate.dense c_fc dense_h_to_4h gate_up_proj",
-  down: "down_proj w2 fc2 lin2 output.dense mlp.c_proj dense_4h_to_h",
+  up: "up_proj w3 fc1 lin1 intermediate.dense c_fc dense_h_to_4h gate_up_proj ffn",
+  down: "down_proj w2 fc2 lin2 output.dense mlp.c_proj dense_4h_to_h ffn_output",
 } as const;
 
 const GROUPS: Readonly<Record<string, readonly (keyof typeof NAMES)[]>> = {

@@ -298,12 +298,18 @@ export class InferenceModel implements Disposable {
     const { adapter } = loadAdapter(path);
     checkBase(adapter, this.#opened.model, path);
     const ranks = Array.from(adapter.lora.values(), ({ a }) => a.dims[0]);
+    const rank = Math.max(0, ...ranks);
+    if (adapter.promptEmbeddings !== undefined) {
+      const unboundBecause =
+        `${path} has virtual tokens, which stand before every text: only a model ` +
+        "that is opened with the adapter can answer with it";
+      return { rank, isMergeable: false, unboundBecause };
+    }
     const switchable = await this.#switchable(
       path,
       (products) => switchedAdapter(this.#modules(), products, adapter, path),
     );
-    const isMergeable = adapter.promptEmbeddings === undefined;
-    return { rank: Math.max(0, ...ranks), isMergeable, ...switchable };
+    return { rank, isMergeable: true, ...switchable };
   }
 
   async #loadExported(path: string): Promise<RequestAdapter> {

@@ -20,6 +20,11 @@ import { withArithmetic } from "../helpers/arithmetic.ts";
 import { bottleneckAdapter } from "../helpers/bottlenecks.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { difference, runOutput, tokenFeeds } from "../helpers/logits.ts";
+import type { Model } from "../../src/graph/types.ts";
+import { normal, runOn } from "../helpers/directional.ts";
+import { halfModel, roundedModel } from "../helpers/half_model.ts";
+import { floats, withNodes } from "../helpers/lora_graphs.ts";
+import { tinyModel } from "../helpers/ort.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 import { pairs, sha256 } from "../helpers/training_runs.ts";
 import {
@@ -56,6 +61,90 @@ for (const [name, config, rank] of CASES) {
     await assertGradientsOfDifferences(step, batchOf(rowsOf([7, 5]), 7, objective));
   });
 }
+
+Deno.test("injectBottlenecks() follows every call of a layer, whose gradients are summed: ALBERT", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const base = readModel(modelDir("dialects/albert"));
+  const { model, trainable } = applyAdapter(base, bottleneckAdapter(base, HOULSBY));
+  assertEquals(trainable.size, 8);
+  const made = {
+    model,
+    trainable: new Set(trainable.keys()),
+    objective: "classification" as const,
+  };
+  using step = new PlannedModel({ runner, ...made });
+  const rows = rowsOf([9, 5]).map((row) => ({ ...row, ids: row.ids.map((id) => id % 100) }));
+  await assertGradientsOfDifferences(step, batchOf(rows, 16, "classification"));
+});
+
+Deno.test("injectBottlenecks() computes in floats beside a model in float16", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const base = readModel(modelDir("tiny-llama-torch-fp32"));
+  const adapter = bottleneckAdapter(base, { ...HOULSBY, nonLinearity: "relu" });
+  const feeds = tokenFeeds(2, 7, 500);
+  const [half, full, bare] = await Promise.all([
+    runOutput(runner, applyAdapter(halfModel(base), uncarded(adapter)).model, feeds),
+    runOutput(runner, applyAdapter(roundedModel(base), uncarded(adapter)).model, feeds),
+    runOutput(runner, roundedModel(base), feeds),
+  ]);
+  const { relative } = difference(half, full);
+  assert(relative <= 0.01, `they differ by ${relative}`);
+  assert(difference(bare, full).relative > 0.05);
+});
+
+/** An adapter that does not say which base it belongs to. */
+const uncarded = ({ card: _, ...adapter }: ReturnType<typeof bottleneckAdapter>) => adapter;
+
+Deno.test("injectBottlenecks() reads a layer's bias where the normalisation after it adds it", async () => {
+  const LAYER = "/encoder/layer.0/output/dense/MatMul";
+  const initializers = {
+    ...{ w: floats(4, 4), b: floats(4), gamma: floats(4), beta: floats(4) },
+  };
+  const ports = {
+    inputs: { x: ["float32", ["n", 1, 4]] },
+    outputs: { y: ["float32", ["n", 1, 4]] },
+  } as const;
+  const epsilon = { kind: "float", value: 1e-5 } as const;
+  const plain = tinyModel({
+    ...ports,
+    nodes: [
+      ["MatMul", ["x", "w"], ["h"]],
+      ["Add", ["h", "b"], ["biased"]],
+      ["Add", ["biased", "x"], ["sum"]],
+      ["LayerNormalization", ["sum", "gamma", "beta"], ["y"], { epsilon }],
+    ],
+    initializers,
+  });
+  const fused = tinyModel({
+    ...ports,
+    nodes: [
+      ["MatMul", ["x", "w"], ["h"]],
+      ["com.microsoft.SkipLayerNormalization", ["h", "x", "gamma", "beta", "b"], ["y"], {
+        epsilon,
+      }],
+    ],
+    initializers,
+  });
+  using runner = createOrtRunner({ threads: 1 });
+  const run = async (model: Model, adapts: boolean) => {
+    const named = withNodes(model, (_, i) => i === 0 ? { name: LAYER } : {});
+    const modules = findModules(named);
+    assertEquals(modules.map(({ path }) => path), ["encoder.layer.0.output.dense"]);
+    const weights = new Map([["encoder.layer.0.output.dense", {
+      "adapter_down.weight": normal([2, 4], 1),
+      "adapter_down.bias": normal([2], 2),
+      "adapter_up.weight": normal([4, 2], 3),
+      "adapter_up.bias": normal([4], 4),
+    }]]);
+    const made = adapts ? injectBottlenecks(named, modules, weights, HOULSBY).model : named;
+    using executable = await runner.compile(made, { optimization: "disabled" });
+    const { y } = await runOn(runner, executable, { x: floats(3, 1, 4) });
+    return toNumbers(y);
+  };
+  const [expected, found] = [await run(plain, true), await run(fused, true)];
+  assert(difference(found, expected).absolute <= 1e-5, `${found} ${expected}`);
+  assert(difference(await run(plain, false), expected).absolute > 0.01);
+});
 
 Deno.test("injectBottlenecks() starts at the base, to the bit", async () => {
   using runner = createOrtRunner({ threads: 1 });

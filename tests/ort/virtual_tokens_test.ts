@@ -264,6 +264,9 @@ Deno.test("virtual tokens are refused where they cannot be, with the reason", ()
       BadInputError,
       "has virtual tokens",
     );
+    using served = await InferenceModel.open({ model, threads: 1 });
+    const { isMergeable, unboundBecause } = await served.loadAdapter(adapterPath);
+    assert(!isMergeable && unboundBecause!.includes("stand before every text"), unboundBecause);
     assertThrows(
       () => composeAdapters({ adapterPath: [adapterPath, adapterPath], savePath }),
       BadInputError,
