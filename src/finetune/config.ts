@@ -96,7 +96,7 @@ export interface FineTuneSteps {
   readonly lrEnd: number;
   /** LoRA+: the learning rate of B, relative to that of A; default: all tensors have the same. */
   readonly loraplusLrRatio?: number;
-  /** Update rule. */
+  /** Update rule; `lorafa` freezes A and corrects the gradient of B for it. */
   readonly optimizer: OptimizerName;
   /** Decoupled weight decay; 0 for none. */
   readonly weightDecay: number;

@@ -2,12 +2,7 @@
 import type { TokenBatch } from "../data/targets.ts";
 import type { Message } from "../errors.ts";
 import { openRunner } from "../runtime/open_runner.ts";
-import type { Runner } from "../runtime/runner.ts";
-import { graphOptimizer } from "../train/graph_optimizer.ts";
 import { MicroBatches } from "../train/micro_batches.ts";
-import type { Optimizer } from "../train/optimizer.ts";
-import { loraplusStep } from "../train/parameter_step.ts";
-import { OPTIMIZER_DEFAULTS } from "../train/update_rules.ts";
 import { adapterOutput } from "./adapter_output.ts";
 import { frozenPart } from "./adapted_model.ts";
 import { openBase } from "./base_model.ts";
@@ -16,6 +11,7 @@ import type { FineTuneConfig } from "./config.ts";
 import type { OnEvent, PreparationEvent } from "./events.ts";
 import { frozenLayers } from "./frozen_layers.ts";
 import { type DataAndAdapter, openDataAndAdapter } from "./data_and_adapter.ts";
+import { optimizerFor } from "./optimizer_for.ts";
 import type { OwnParts } from "./own_parts.ts";
 import type { TrainingParts } from "./training_parts.ts";
 
@@ -49,7 +45,7 @@ export async function prepareTraining(
   const chosen = await chooseStep({ base, learned, runner, config, own }, onEvent);
   resources.use(chosen.step);
   signal?.throwIfAborted();
-  const optimizer = resources.use(await optimizerFor(runner, learned, chosen, config));
+  const optimizer = resources.use(await optimizerFor(runner, learned.adapted, chosen, config));
   const frozen = await frozenLayers(runner, chosen, learned);
   chosen.step.forgetComparisons();
   const kept = resources.move();
@@ -59,23 +55,6 @@ export async function prepareTraining(
     ...{ optimizer, frozen },
     [Symbol.dispose]: () => kept.dispose(),
   };
-}
-
-function optimizerFor(
-  runner: Runner,
-  { adapted: { trainable } }: DataAndAdapter,
-  { step, fit: { shards } }: ChosenStep,
-  { optimizer, weightDecay, loraplusLrRatio }: FineTuneConfig,
-): Promise<Optimizer> {
-  const rule = { ...OPTIMIZER_DEFAULTS, name: optimizer, weightDecay };
-  if (loraplusLrRatio === undefined) {
-    return graphOptimizer(runner, step.parameters, rule, { shards });
-  }
-  const stepOf = loraplusStep(loraplusLrRatio);
-  return graphOptimizer(runner, step.parameters, rule, {
-    shards,
-    stepOf: (name) => stepOf(trainable.get(name)!),
-  });
 }
 
 /** The parts that follow from data and step. */

@@ -26,7 +26,9 @@ import { prefixCacheBytes } from "./prefix_cache.ts";
  * ```
  */
 export function resolveConfig(input: FineTuneInput): FineTuneConfig {
-  const config = wholeConfig<FineTuneConfig>(FINE_TUNE_PARAMETERS, input);
+  const given = wholeConfig<FineTuneConfig>(FINE_TUNE_PARAMETERS, input);
+  // As in PEFT, whose optimiser freezes A itself.
+  const config = given.optimizer === "lorafa" ? { ...given, freezeA: true } : given;
   checkConfig(config);
   return config;
 }
@@ -60,6 +62,7 @@ export function checkConfig(config: FineTuneConfig): void {
   about("window", config.window, windowGate);
   about("layers", config.layers, parseLayers);
   checkStart(config);
+  checkLorafa(config);
 }
 
 function checkMethods({ adapterType, loraDropout }: FineTuneConfig): void {
@@ -83,6 +86,26 @@ function checkMethods({ adapterType, loraDropout }: FineTuneConfig): void {
       `${name("loraDropout")} drops inputs of LoRA's matrices, which ${
         name("adapterType", adapterType.join(","))
       } has not: current value is ${loraDropout}`,
+  );
+}
+
+/** LoRA-FA corrects the gradients of LoRA's B, all of which take one step. */
+function checkLorafa({ optimizer, adapterType, loraplusLrRatio }: FineTuneConfig): void {
+  if (optimizer !== "lorafa") return;
+  if (!adapterType.includes("lora")) {
+    throw new ParameterError(
+      "optimizer",
+      (name) =>
+        `${name("optimizer", "lorafa")} trains B of LoRA: current value of ` +
+        `${name("adapterType")} is ${adapterType.join(",")}`,
+    );
+  }
+  if (loraplusLrRatio === undefined) return;
+  throw new ParameterError(
+    "loraplusLrRatio",
+    (name) =>
+      `${name("loraplusLrRatio")} is B's learning rate relative to A's, which ` +
+      `${name("optimizer", "lorafa")} does not train: leave it out`,
   );
 }
 

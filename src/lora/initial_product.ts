@@ -13,23 +13,63 @@ import type { AdaptedProduct, Op } from "./low_rank_parts.ts";
 import type { PeftConfig } from "./peft_config.ts";
 
 /** A [rank, in] and B [out, rank] beside their initial values, A₀ and −B₀: [2·rank, in] and [out, 2·rank]. */
-export function besideInitial({ a, b }: LoraWeights, initial: LoraWeights): LoraWeights {
-  const [rank, inFeatures] = a.dims;
-  const [outFeatures] = b.dims;
-  const down = new Float32Array(2 * elementCount(a.dims));
-  down.set(toNumbers(a));
-  down.set(toNumbers(initial.a), elementCount(a.dims));
-  const up = new Float32Array(2 * elementCount(b.dims));
-  const [now, before] = [toNumbers(b), toNumbers(initial.b)];
-  for (let o = 0; o < outFeatures; o++) {
-    for (let r = 0; r < rank; r++) {
-      up[2 * o * rank + r] = now[o * rank + r];
-      up[(2 * o + 1) * rank + r] = -before[o * rank + r];
+export function besideInitial(now: LoraWeights, initial: LoraWeights): LoraWeights {
+  return beside(now, { a: initial.a, b: negated(initial.b) });
+}
+
+/**
+ * The matrices whose trained part a checkpoint has, beside what the saved adapter has besides: its initial
+ * values, and A where that is frozen.
+ *
+ * @param trained A [rank, in], if it is trained, and B [out, rank]
+ */
+export function besideFrozen(
+  { a, b }: { readonly a?: Tensor; readonly b: Tensor },
+  saved: LoraWeights,
+): LoraWeights {
+  const [ranks, rank] = [saved.a.dims[0], b.dims[1]];
+  const now = { a: a ?? ranksOf(saved, 0, rank).a, b };
+  return ranks === 2 * rank ? beside(now, ranksOf(saved, rank, ranks)) : now;
+}
+
+/** Two updates as one, their ranks beside each other. */
+function beside(one: LoraWeights, other: LoraWeights): LoraWeights {
+  const ranks = one.a.dims[0] + other.a.dims[0];
+  const [, inFeatures] = one.a.dims;
+  const [outFeatures] = one.b.dims;
+  const a = new Float32Array(ranks * inFeatures);
+  a.set(toNumbers(one.a));
+  a.set(toNumbers(other.a), elementCount(one.a.dims));
+  const b = new Float32Array(outFeatures * ranks);
+  let column = 0;
+  for (const { b: part } of [one, other]) {
+    const [values, own] = [toNumbers(part), part.dims[1]];
+    for (let o = 0; o < outFeatures; o++) {
+      for (let r = 0; r < own; r++) b[o * ranks + column + r] = values[o * own + r];
     }
+    column += own;
   }
+  return { a: float32([ranks, inFeatures], a), b: float32([outFeatures, ranks], b) };
+}
+
+/** The ranks [from, to) of an update. */
+function ranksOf({ a, b }: LoraWeights, from: number, to: number): LoraWeights {
+  const [ranks, inFeatures] = a.dims;
+  const [outFeatures] = b.dims;
+  const count = to - from;
+  const values = toNumbers(b);
   return {
-    a: float32([2 * rank, inFeatures], down),
-    b: float32([outFeatures, 2 * rank], up),
+    a: float32(
+      [count, inFeatures],
+      Float32Array.from(toNumbers(a)).subarray(from * inFeatures, to * inFeatures),
+    ),
+    b: float32(
+      [outFeatures, count],
+      Float32Array.from(
+        { length: outFeatures * count },
+        (_, i) => values[Math.floor(i / count) * ranks + from + i % count],
+      ),
+    ),
   };
 }
 

@@ -5,7 +5,7 @@
  * A rank is smaller than what kernels compute at once, so a product with more columns costs the same, whereas
  * separate products each read and pack all of x, in the backward pass too.
  */
-import { int, ints } from "../graph/attributes.ts";
+import { int, intAttribute, ints } from "../graph/attributes.ts";
 import { asDims } from "../graph/extents.ts";
 import { dimsIn, producersOf, shapeIn } from "../graph/facts.ts";
 import { node } from "../graph/node.ts";
@@ -20,6 +20,8 @@ interface Down {
   readonly x: string;
   /** A, [rank, in]. */
   readonly matrix: string;
+  /** The initializers that A is joined from: one, or trained rows and frozen ones. */
+  readonly parts: readonly string[];
   readonly product: Node;
 }
 
@@ -47,7 +49,7 @@ export function joinAdapters(lowered: Graph, trainable: ReadonlySet<string>): Gr
     declare(name, [...lead, rank]);
     initializers.set(sizes, int64([ranks.length], ranks));
     replaced.set(downs[0].product, [
-      node("Concat", downs.map((down) => down.matrix), matrix, { axis: int(0) }),
+      node("Concat", downs.flatMap((down) => down.parts), matrix, { axis: int(0) }),
       node("Transpose", [matrix], transposed, { perm: ints([1, 0]) }),
       node("MatMul", [x, transposed], name),
       { ...node("Split", [name, sizes], `${name}.split`, { axis: int(-1) }), outputs },
@@ -65,7 +67,13 @@ function downsOf(lowered: Graph, trainable: ReadonlySet<string>): readonly Down[
     if (product.opType !== "MatMul" || product.domain !== "") return [];
     const [x, right] = product.inputs;
     const matrix = transposedMatrix(producers.get(right));
-    const isTrained = matrix !== undefined && trainable.has(matrix);
-    return isTrained && dimsIn(lowered, matrix).length === 2 ? [{ x, matrix, product }] : [];
+    if (matrix === undefined || dimsIn(lowered, matrix).length !== 2) return [];
+    const rows = producers.get(matrix);
+    const parts = rows?.opType === "Concat" && intAttribute(rows, "axis", 0) === 0
+      ? rows.inputs
+      : [matrix];
+    const isTrained = parts.some((name) => trainable.has(name)) &&
+      parts.every((name) => trainable.has(name) || lowered.initializers.has(name));
+    return isTrained ? [{ x, matrix, parts, product }] : [];
   });
 }

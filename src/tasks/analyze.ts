@@ -137,7 +137,7 @@ export async function analyze(
     adapters: adapters.map(({ adapter, label }, i) => ({
       path: label,
       rank: adapter.config.rank,
-      steps: driftOverSteps(adapterFolder(label), matrices, i),
+      steps: driftOverSteps(adapterFolder(label), adapter.lora, matrices, i),
     })),
     matrices,
     layers: layerDrift(matrices, adapters.length),

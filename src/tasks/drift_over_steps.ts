@@ -5,7 +5,8 @@ import { byLayer } from "../analysis/layer_drift.ts";
 import { svdOfUpdate } from "../analysis/low_rank_update.ts";
 import { BadInputError } from "../errors.ts";
 import { frobenius } from "../linalg/matrix.ts";
-import { loraName } from "../lora/mod.ts";
+import { besideFrozen } from "../lora/initial_product.ts";
+import { loraName, type LoraWeights } from "../lora/mod.ts";
 import { listCheckpoints, readParameters } from "../train/checkpoint_files.ts";
 import { matrixOfTensor } from "./matrix_of_tensor.ts";
 
@@ -14,10 +15,12 @@ import { matrixOfTensor } from "./matrix_of_tensor.ts";
  * Checkpoints that are not whole, or of other modules, are left out.
  *
  * @param folder of the adapter
+ * @param saved its matrices, by module path: a checkpoint has only those that are trained
  * @param adapter its position in the analysis
  */
 export function driftOverSteps(
   folder: string,
+  saved: ReadonlyMap<string, LoraWeights>,
   matrices: readonly MatrixAnalysis[],
   adapter: number,
 ): readonly StepDrift[] {
@@ -28,11 +31,19 @@ export function driftOverSteps(
         const [a, b] = [parameters.get(loraName(path, "A")), parameters.get(loraName(path, "B"))];
         const update = updates[adapter];
         if (update === null) return [{ layer, norm, change: 0 }];
-        if (a?.dims[1] !== cols || b?.dims[0] !== rows || a.dims[0] !== b.dims[1]) {
+        const whole = b && besideFrozen({ a, b }, saved.get(path)!);
+        if (
+          whole?.a.dims[1] !== cols || whole.b.dims[0] !== rows ||
+          whole.a.dims[0] !== whole.b.dims[1]
+        ) {
           throw new BadInputError(`${path} is not in the checkpoint`);
         }
         const { scale } = update;
-        const { s } = svdOfUpdate({ a: matrixOfTensor(a), b: matrixOfTensor(b), scale });
+        const { s } = svdOfUpdate({
+          a: matrixOfTensor(whole.a),
+          b: matrixOfTensor(whole.b),
+          scale,
+        });
         return [{ layer, norm, change: frobenius(s) }];
       });
       const layers = byLayer(changes).map(([, own]) => relativeChange(own));

@@ -26,6 +26,8 @@ export interface GraphOptimizerOptions {
   readonly shards?: number;
   /** The step of each parameter, by name; default: all take the same. */
   readonly stepOf?: (name: string) => ParameterStep;
+  /** Matrices [rank, rank] by which gradients [out, rank] are multiplied for the update, by name. */
+  readonly projections?: ReadonlyMap<string, Tensor>;
 }
 
 /**
@@ -38,7 +40,7 @@ export async function graphOptimizer(
   runner: Runner,
   parameters: readonly Parameter[],
   settings: OptimizerSettings,
-  { shards = 1, stepOf = () => SAME_STEP }: GraphOptimizerOptions = {},
+  { shards = 1, stepOf = () => SAME_STEP, projections = new Map() }: GraphOptimizerOptions = {},
 ): Promise<Optimizer> {
   if (parameters.length === 0) throw new RangeError("Cannot make an optimiser without parameters");
   using made = new DisposableStack();
@@ -51,8 +53,12 @@ export async function graphOptimizer(
     const step = made.use(new StepScalars(runner, settings, stepOf(members[0].name)));
     steps.push(step);
     for (const some of grouped(members, isWebGpu ? WEBGPU_TENSORS : Infinity)) {
-      const compiled = await sessions.of(some.map(({ dims }) => dims), step.settings);
-      groups.push(made.use(new Group(runner, some, step, compiled)));
+      const compiled = await sessions.of(
+        some.map(({ dims }) => dims),
+        step.settings,
+        some.map(({ name }) => projections.has(name)),
+      );
+      groups.push(made.use(new Group(runner, some, step, compiled, projections)));
     }
   }
   return new GraphOptimizer(runner, groups, steps, shards, made.move());
@@ -206,13 +212,22 @@ interface Slot {
 class Group implements Disposable {
   readonly #slots: readonly Slot[];
   readonly #spares: DeviceTensor[];
+  /** By the names of their inputs. */
+  readonly #projections: ReadonlyMap<string, DeviceTensor>;
 
   constructor(
     runner: Runner,
     readonly members: readonly Parameter[],
     readonly step: StepScalars,
     readonly sessions: UpdateSessions,
+    projections: ReadonlyMap<string, Tensor>,
   ) {
+    this.#projections = new Map(members.flatMap(({ name }, i) => {
+      const projection = projections.get(name);
+      return projection === undefined
+        ? []
+        : [[inputNames(i).projection, runner.upload(projection)] as const];
+    }));
     const size = sizeOf(members.map(({ dims }) => dims));
     this.#spares = members.map(({ dims }) => runner.allocate("float32", dims));
     this.#slots = UPDATE_RULES[step.settings.name].slots.map((name) => {
@@ -232,7 +247,10 @@ class Group implements Disposable {
   /** Computes the next values; {@linkcode swap} takes them over. */
   update(): FedRun {
     const { step, outputs } = this.sessions;
-    const feeds: Record<string, DeviceTensor> = { ...this.step.feeds };
+    const feeds: Record<string, DeviceTensor> = {
+      ...this.step.feeds,
+      ...Object.fromEntries(this.#projections),
+    };
     const into: Record<string, DeviceTensor> = {};
     this.members.forEach((parameter, i) => {
       const names = inputNames(i);
@@ -293,6 +311,7 @@ class Group implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    for (const projection of this.#projections.values()) projection[Symbol.dispose]();
     for (const spare of this.#spares) spare[Symbol.dispose]();
     for (const { now, next } of this.#slots) {
       now[Symbol.dispose]();

@@ -25,6 +25,7 @@ export function scalarNames(settings: OptimizerSettings): readonly string[] {
 export const inputNames = (index: number) => ({
   parameter: `parameter.${index}`,
   grad: `grad.${index}`,
+  projection: `projection.${index}`,
 });
 
 /** `grad.0 … grad.n-1` → `squared_norm` [], the sum of the squares of all their elements. */
@@ -55,14 +56,25 @@ export interface UpdateModel {
  * slots) and scalars ({@linkcode scalarNames}, float32 []) → new parameters and moments.
  *
  * A moment is read before its next value is written and not after, so both may share memory.
+ *
+ * @param projected which gradients [out, rank] are multiplied by a matrix [rank, rank] first; default: none
  */
-export function updateModel(dims: GroupDims, settings: OptimizerSettings): UpdateModel {
+export function updateModel(
+  dims: GroupDims,
+  settings: OptimizerSettings,
+  projected: readonly boolean[] = [],
+): UpdateModel {
   const rule = UPDATE_RULES[settings.name];
   const b = new GraphBuilder(inferTraining);
   const scalars = scalarNames(settings);
   for (const name of scalars) b.input(name, "float32", []);
   const parameter = vectorOf(b, dims, (i) => inputNames(i).parameter);
-  const grad = b.op("Mul", [vectorOf(b, dims, (i) => inputNames(i).grad), GRADIENT_SCALE]);
+  const grads = vectorOf(b, dims, (i) => inputNames(i).grad, (value, i) => {
+    if (projected[i] !== true) return value;
+    const rank = dims[i][1];
+    return b.op("MatMul", [value, b.input(inputNames(i).projection, "float32", [rank, rank])]);
+  });
+  const grad = b.op("Mul", [grads, GRADIENT_SCALE]);
   const slots = rule.slots.map((name) => b.input(name, "float32", [sizeOf(dims)]));
   const values = Object.fromEntries(scalars.map((name) => [name, name]));
   const updated = rule.emit(b, settings, parameter, grad, slots, values);
@@ -76,10 +88,15 @@ export function sizeOf(dims: GroupDims): number {
   return dims.reduce((sum, shape) => sum + elementCount(shape), 0);
 }
 
-/** Declares a group's tensors as inputs and concatenates their elements. */
-function vectorOf(b: GraphBuilder, dims: GroupDims, nameOf: (index: number) => string): string {
+/** Declares a group's tensors as inputs and concatenates their elements, or what is made of them. */
+function vectorOf(
+  b: GraphBuilder,
+  dims: GroupDims,
+  nameOf: (index: number) => string,
+  made: (value: string, index: number) => string = (value) => value,
+): string {
   const flat = dims.map((shape, i) =>
-    b.reshape(b.input(nameOf(i), "float32", shape), [elementCount(shape)])
+    b.reshape(made(b.input(nameOf(i), "float32", shape), i), [elementCount(shape)])
   );
   return flat.length === 1 ? flat[0] : b.op("Concat", flat, { axis: int(0) });
 }

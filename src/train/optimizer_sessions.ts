@@ -30,11 +30,16 @@ export class OptimizerSessions implements Disposable {
     readonly singleThread: boolean,
   ) {}
 
-  async of(dims: GroupDims, settings: OptimizerSettings): Promise<UpdateSessions> {
-    const key = JSON.stringify([dims, settings]);
+  /** @param projected as of `updateModel` */
+  async of(
+    dims: GroupDims,
+    settings: OptimizerSettings,
+    projected: readonly boolean[],
+  ): Promise<UpdateSessions> {
+    const key = JSON.stringify([dims, settings, projected]);
     const found = this.#compiled.get(key);
     if (found !== undefined) return found;
-    const { model: update, ...outputs } = updateModel(dims, settings);
+    const { model: update, ...outputs } = updateModel(dims, settings, projected);
     // Small elementwise graphs: ORT's optimiser could save no time in them and would only slow the start.
     const compile = async (model: Model, label: string) => {
       const executable = await this.runner.compile(model, {

@@ -6,8 +6,8 @@
  */
 import type { GraphBuilder } from "../graph/builder.ts";
 
-/** Names of the optimisers, as mlx_lm and PyTorch spell them. */
-export const OPTIMIZER_NAMES = ["adamw", "adam", "sgd"] as const;
+/** Names of the optimisers, as mlx_lm, PyTorch and PEFT spell them. */
+export const OPTIMIZER_NAMES = ["adamw", "adam", "sgd", "lorafa"] as const;
 /** One of {@linkcode OPTIMIZER_NAMES}. */
 export type OptimizerName = typeof OPTIMIZER_NAMES[number];
 
@@ -27,6 +27,11 @@ export const OPTIMIZER_DEFAULTS: Omit<OptimizerSettings, "name"> = {
   beta2: 0.999,
   eps: 1e-8,
 };
+
+/** The settings of an optimiser that nobody set: PyTorch's, or PEFT's for its own. */
+export function defaultSettings(name: OptimizerName): OptimizerSettings {
+  return { ...OPTIMIZER_DEFAULTS, name, ...(name === "lorafa" ? { eps: 1e-6 } : {}) };
+}
 
 /** One optimiser: its state per parameter, its scalars per step, its algebra. */
 export interface UpdateRule {
@@ -126,5 +131,27 @@ const sgd: UpdateRule = {
   },
 };
 
+const lorafa: UpdateRule = {
+  slots: ["m", "v"],
+  scalars: ({ beta1, beta2, weightDecay }, learningRate, step) => ({
+    step_size: learningRate * Math.sqrt(1 - beta2 ** step) / (1 - beta1 ** step),
+    inverse_root_correction: 1,
+    keep: 1 - learningRate * weightDecay,
+  }),
+  /**
+   * PEFT's `LoraFAOptimizer`, for gradients that are projected already: AdamW as in the paper, with ε added
+   * to the uncorrected root, and the decay after the step.
+   */
+  emit(b, settings, parameter, grad, slots, scalars) {
+    const stepped = emitAdam(b, settings, parameter, grad, slots, scalars);
+    return { ...stepped, parameter: b.op("Mul", [stepped.parameter, scalars.keep]) };
+  },
+};
+
 /** The rule behind each name. */
-export const UPDATE_RULES: Readonly<Record<OptimizerName, UpdateRule>> = { adamw, adam, sgd };
+export const UPDATE_RULES: Readonly<Record<OptimizerName, UpdateRule>> = {
+  adamw,
+  adam,
+  sgd,
+  lorafa,
+};

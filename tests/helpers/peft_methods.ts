@@ -224,10 +224,11 @@ async function parityOf(
 }
 
 const FLOATS = { model: "tiny-llama-genai-fp32", checkpoint: "tiny-llama-hf" };
+const EXPORTED = { ...FLOATS, model: "tiny-llama-torch-fp32" };
 const INT4 = { model: "tiny-llama-genai-int4", checkpoint: "tiny-llama-int4-dequantised-hf" };
 const BERT = { model: "tiny-bert-torch-fp32", checkpoint: "tiny-bert-hf", classes: 5 };
 
-/** Every method of PEFT's that graft trains; one that is added here is compared by test and script. */
+/** Every method of PEFT's that graft trains: `scripts/figures/peft_methods.ts` prints them all. */
 export const PEFT_METHODS: readonly PeftMethod[] = [
   { name: "LoRA", ...FLOATS, config: {}, peft: {} },
   {
@@ -259,6 +260,12 @@ export const PEFT_METHODS: readonly PeftMethod[] = [
   },
   { name: "A frozen", ...FLOATS, config: { freezeA: true }, peft: { freeze: ["lora_A"] } },
   {
+    name: "LoRA-FA",
+    ...FLOATS,
+    config: { optimizer: "lorafa", weightDecay: 0.1, alphaPattern: { q_proj: 6 } },
+    peft: { optimizer: "lorafa", lora: { alpha_pattern: { q_proj: 6 } } },
+  },
+  {
     name: "PiSSA",
     ...INT4,
     config: { initLoraWeights: "pissa" },
@@ -266,7 +273,7 @@ export const PEFT_METHODS: readonly PeftMethod[] = [
   },
   {
     name: "OLoRA",
-    ...INT4,
+    ...EXPORTED,
     config: { initLoraWeights: "olora", learningRate: 1e-3 },
     peft: { start: "own", lora: { init_lora_weights: "olora" }, converted: true },
   },

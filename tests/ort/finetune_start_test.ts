@@ -1,4 +1,4 @@
-import { assert, assertEquals, assertRejects, assertThrows } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { join } from "@std/path";
 import { BadInputError, ParameterError, UsageError } from "../../src/errors.ts";
 import {
@@ -9,6 +9,7 @@ import {
 } from "../../src/finetune/mod.ts";
 import { loadAdapter } from "../../src/model/adapter_dir.ts";
 import { openFloatWeights } from "../../src/model/float_weights.ts";
+import { analyze } from "../../src/tasks/analyze.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 import { pairs, sha256 } from "../helpers/training_runs.ts";
@@ -34,6 +35,17 @@ function tiny(folder: string, more: Partial<FineTuneInput>): FineTuneInput {
 
 const digestIn = (folder: string) => sha256(join(folder, "adapter", "adapter_model.safetensors"));
 
+/** Whether the drift of the last checkpoint is that of the saved adapter. */
+async function assertLastDrift(adapterPath: string): Promise<void> {
+  const model = modelDir("tiny-llama-genai-int4");
+  const { adapters: [{ steps }], matrices } = await analyze({
+    ...{ model, adapterPath: [adapterPath], spectra: false },
+  });
+  const norm = Math.hypot(...matrices.map(({ norm }) => norm));
+  const change = Math.hypot(...matrices.map(({ updates: [update] }) => update!.norm));
+  assertAlmostEquals(steps.at(-1)!.drift, change / norm, 1e-6 * change / norm);
+}
+
 /** Stops a run after its first step. */
 async function firstStep(input: FineTuneInput): Promise<void> {
   const stop = new AbortController();
@@ -55,6 +67,7 @@ Deno.test("fineTune() from singular vectors, with LoRA+, resumed ends as a strai
       );
       await fineTune(resumedConfig(adapterPath));
       assertEquals(await digestIn(folder), await digestIn(straight));
+      await assertLastDrift(adapterPath);
       // It goes on as what it was saved as: a plain adapter of twice the rank.
       const further = tiny(straight, {
         resumeAdapterFile: adapterPath,
@@ -75,6 +88,7 @@ Deno.test("fineTune() with A frozen saves A as it started, and resumed ends as a
       const halfway = loadAdapter(join(folder, "adapter")).adapter;
       await fineTune(resumedConfig(join(folder, "adapter")));
       assertEquals(await digestIn(folder), await digestIn(straight));
+      await assertLastDrift(join(folder, "adapter"));
       const { adapter } = loadAdapter(join(folder, "adapter"));
       for (const [path, { a, b }] of adapter.lora) {
         assertEquals(a, halfway.lora.get(path)!.a);

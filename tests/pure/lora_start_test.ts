@@ -1,11 +1,16 @@
 import { assert, assertAlmostEquals, assertEquals, assertThrows } from "@std/assert";
 import { ParameterError } from "../../src/errors.ts";
 import { float32, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
-import { frobenius, type Matrix, matrixOf, product } from "../../src/linalg/matrix.ts";
+import { frobenius, type Matrix, matrixOf, product, transposed } from "../../src/linalg/matrix.ts";
 import { svd } from "../../src/linalg/svd.ts";
 import { loraScale } from "../../src/lora/config.ts";
+import { gradientProjection } from "../../src/lora/gradient_projection.ts";
 import { initAdapter } from "../../src/lora/init.ts";
-import { besideInitial, configBesideInitial } from "../../src/lora/initial_product.ts";
+import {
+  besideFrozen,
+  besideInitial,
+  configBesideInitial,
+} from "../../src/lora/initial_product.ts";
 import type { LoraWeights } from "../../src/lora/lora_weights.ts";
 import type { PeftConfig } from "../../src/lora/peft_config.ts";
 import { parseLoraStart } from "../../src/lora/start.ts";
@@ -103,6 +108,20 @@ Deno.test('initAdapter() "orthogonal" starts with A and B whose product is zero,
   assertThrows(() => start(3), ParameterError, 'rank of "fc" must be even: current value is 3');
 });
 
+Deno.test("gradientProjection() inverts scale²·A·Aᵀ where A has directions, and is zero elsewhere", () => {
+  const a = randomMatrix(3, 8, 4);
+  a.values.copyWithin(16, 8, 16); // the third row is the second
+  const projection = matrix(gradientProjection(float32([3, 8], a.values), 0.5));
+  const gram = product(a, transposed(a));
+  // P·G·P = P for a pseudo-inverse P of G.
+  const again = product(product(projection, times(gram, 0.25)), projection);
+  assert(distance(again, projection) < 1e-4 * frobenius(projection.values));
+  const full = randomMatrix(3, 8, 5);
+  const inverse = matrix(gradientProjection(float32([3, 8], full.values), 2));
+  const identity = product(inverse, times(product(full, transposed(full)), 4));
+  identity.values.forEach((value, i) => assertAlmostEquals(value, +(i % 4 === 0), 1e-4));
+});
+
 Deno.test("parseLoraStart() reads PEFT's words, and names the others", () => {
   assertEquals(parseLoraStart("gaussian"), { from: "random", init: "gaussian" });
   assertEquals(parseLoraStart("pissa_niter_16"), { from: "pissa", iterations: 16 });
@@ -123,6 +142,11 @@ Deno.test("besideInitial() and its configuration describe the update less the in
   joined.values.forEach((value, i) =>
     assertAlmostEquals(value, after.values[i] - initial.values[i], 1e-6)
   );
+  // A checkpoint has the trained part alone.
+  const saved = besideInitial(now, before);
+  assertEquals(besideFrozen(now, saved), saved);
+  assertEquals(besideFrozen({ b: now.b }, saved), saved);
+  assertEquals(besideFrozen({ b: now.b }, now), now);
   for (const useRslora of [false, true]) {
     const config: PeftConfig = {
       ...{ adapterType: "lora", rank: 2, alpha: 5, dropout: 0, useRslora, gaussian: false },

@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { int } from "../../src/graph/attributes.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { float32, toNumbers } from "../../src/graph/tensor.ts";
 import type { Graph } from "../../src/graph/types.ts";
@@ -37,6 +38,26 @@ Deno.test("joinAdapters() multiplies one activation by all matrices at once, and
   assertEquals([...toNumbers(graph.initializers.get(`${name}.ranks`)!)].map(Number), [4, 8, 2]);
   assertEquals(graph.nodes[3].outputs, graph.outputs.map((output) => output.name));
   assertEquals(graph.valueInfo.get(name)?.type?.shape, [2, ROWS, 14]);
+});
+
+Deno.test("joinAdapters() joins matrices of trained and frozen rows", () => {
+  const b = new GraphBuilder(inferTraining);
+  b.input("x", "float32", [2, ROWS, WIDTH]);
+  const products = ["a", "b"].map((name) => {
+    const rows = [name, `${name}.frozen`];
+    for (const part of rows) b.variable(part, float32([3, WIDTH], new Float32Array(3 * WIDTH)));
+    const matrix = b.op("Concat", rows, { axis: int(0) });
+    return b.op("MatMul", ["x", b.op("Transpose", [matrix])]);
+  });
+  const graph = joinAdapters(b.build("g", products), new Set(["a", "b"]));
+  const name = `${products[0]}.joined`;
+  assertEquals(graph.nodes.map(({ opType, inputs }) => `${opType} ${inputs.join()}`), [
+    "Concat a,a.frozen,b,b.frozen",
+    `Transpose ${name}.A`,
+    `MatMul x,${name}.A.transposed`,
+    `Split ${name},${name}.ranks`,
+  ]);
+  assertEquals([...toNumbers(graph.initializers.get(`${name}.ranks`)!)].map(Number), [6, 6]);
 });
 
 Deno.test("joinAdapters() leaves alone what reads another activation, is frozen or is alone", () => {

@@ -131,7 +131,10 @@ export const TRAIN_FLAGS = {
     "LoRA+: the learning rate of B, relative to that of A; if absent, they are equal",
     { ...P.loraplusLrRatio, placeholder: "RATIO", group: TRAINING },
   ),
-  optimizer: text("Optimiser", { ...P.optimizer, group: TRAINING }),
+  optimizer: text("Optimiser; lorafa is LoRA-FA: A frozen, and B's gradient corrected for it", {
+    ...P.optimizer,
+    group: TRAINING,
+  }),
   weightDecay: number("Weight decay", { ...P.weightDecay, group: TRAINING }),
   maxGradNorm: number("Largest norm of the gradient; 0 does not clip", {
     ...P.maxGradNorm,
