@@ -222,6 +222,7 @@ export {
   composeAdapters,
   type ComposeConfig,
   type Composed,
+  type ComposeEvent,
   type ComposeInput,
 } from "./src/tasks/compose.ts";
 export {
@@ -229,6 +230,7 @@ export {
   type CombinationType,
   type MajoritySignMethod,
 } from "./src/lora/compose/combination.ts";
+export type { MeasuredRank, MeasuredRanks, MeasureEvent } from "./src/tasks/measure_ranks.ts";
 export type { RankShare } from "./src/lora/compose/rank_shares.ts";
 export {
   analyze,

@@ -101,3 +101,10 @@ export function map(
 ): Flag<Readonly<Record<string, number>>> {
   return { kind: "map", description, default: {}, ...options };
 }
+
+/** The same flags under another heading of the help. */
+export function inGroup<F extends Flags>(flags: F, group: string): F {
+  return Object.fromEntries(
+    Object.entries(flags).map(([key, flag]) => [key, { ...flag, group }]),
+  ) as unknown as F;
+}

@@ -46,13 +46,42 @@ export function searchPlot(candidates: readonly PlottedCandidate[], metric: Metr
     }),
   ];
   const [width, height] = [panels.length * PANEL.width, PANEL.height + LEGEND_HEIGHT];
-  const desc = candidates.map(({ name, value }) => `${name}: ${formatMetric(metric, value)}`);
   const moved = panels.map((body, i) =>
     `<g transform="translate(${i * PANEL.width} 0)">${body}</g>`
   );
+  const body = moved.join("") + legend(height);
+  return document(`${metric} of each candidate`, candidates, metric, width, height, body);
+}
+
+/** Draws the metric of an adapter brought to several ranks. */
+export function rankPlot(
+  points: readonly { readonly rank: number; readonly value: number }[],
+  metric: Metric,
+): string {
+  const candidates = points.map(({ rank, value }) => ({
+    ...{ name: `rank ${rank}`, rank, value, least: value, most: value },
+    ...{ parameters: 0, seconds: 0, finalist: true, picked: false },
+  }));
+  const body = panel(candidates, metric, {
+    label: "rank",
+    of: ({ rank }) => rank,
+    scale: (value) => Math.log2(value),
+  });
+  return document(`${metric} by rank`, candidates, metric, PANEL.width, PANEL.height, body);
+}
+
+function document(
+  title: string,
+  candidates: readonly PlottedCandidate[],
+  metric: Metric,
+  width: number,
+  height: number,
+  body: string,
+): string {
+  const desc = candidates.map(({ name, value }) => `${name}: ${formatMetric(metric, value)}`);
   return `<svg xmlns="http://www.w3.org/2000/svg" role="img" viewBox="0 0 ${width} ${height}" ` +
-    `width="${width}" height="${height}"><title>${escaped(`${metric} of each candidate`)}</title>` +
-    `<desc>${escaped(desc.join("; "))}</desc>${STYLE}${moved.join("")}${legend(height)}</svg>\n`;
+    `width="${width}" height="${height}"><title>${escaped(title)}</title>` +
+    `<desc>${escaped(desc.join("; "))}</desc>${STYLE}${body}</svg>\n`;
 }
 
 interface Axis {

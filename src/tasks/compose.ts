@@ -1,12 +1,14 @@
 /** Composes a new adapter from adapters, given paths and settings. */
 import { type Given, wholeConfig } from "../config/given.ts";
 import type { ParametersOf } from "../config/parameter.ts";
+import { DATA_PARAMETERS, type DataConfig } from "../data/data_config.ts";
 import { ParameterError, UsageError } from "../errors.ts";
 import type { AdapterCard } from "../lora/adapter_card.ts";
 import { adapterSites, checkBase } from "../lora/apply.ts";
 import {
   COMBINATION_TYPES,
   type CombinationType,
+  isSvd,
   type MajoritySignMethod,
 } from "../lora/compose/combination.ts";
 import { combineAdapters } from "../lora/compose/combine_adapters.ts";
@@ -19,13 +21,17 @@ import type { AdapterNote } from "../model/adapter_note.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
 import { checkSpares } from "../model/write_model.ts";
+import type { RuntimeOptions } from "../runtime/open_runner.ts";
+import { RUNTIME_PARAMETERS } from "../runtime/runtime_parameters.ts";
 import { exists } from "../system/durable_files.ts";
 import { openMapped } from "../system/mapped_file.ts";
+import { EVALUATE_PARAMETERS } from "./evaluate.ts";
+import { type MeasuredRanks, type MeasureEvent, measureRanks } from "./measure_ranks.ts";
 import type { Watch } from "./watch.ts";
 import { loadWeighted } from "./weighted_adapters.ts";
 
-/** What is composed of what. */
-export interface ComposeConfig {
+/** What is composed of what, and what its ranks are measured with. */
+export interface ComposeConfig extends DataConfig, RuntimeOptions {
   /** Folders or names of the adapters. */
   readonly adapterPath: readonly string[];
   /** Weight of each adapter; negative ones subtract; default 1 each. */
@@ -45,14 +51,28 @@ export interface ComposeConfig {
    * which names it.
    */
   readonly model?: string;
+  /**
+   * Data to measure ranks on, for the types that end in `svd`: a folder, of which the test part (else valid,
+   * else train) is used, or one file; needs `model`. Default: nothing is measured.
+   */
+  readonly data?: string;
+  /** Ranks to show and measure; default 1, 2, 4, … and that of the result. */
+  readonly ranks?: readonly number[];
+  /** Rows per batch of the measurement, at least 1; default 8. */
+  readonly batchSize: number;
   /** Folder to write; default `composed`. */
   readonly savePath: string;
   /** Whether an adapter at `savePath` is replaced; default false. */
   readonly force: boolean;
 }
 
-/** The parameters of a {@linkcode ComposeConfig}, but for its weights. */
+/** Parameters that are lists of numbers, which no table describes. */
+type Numbers = "adapterWeights" | "ranks";
+
+/** The parameters of a {@linkcode ComposeConfig}, but for its weights and ranks. */
 export const COMPOSE_PARAMETERS = {
+  ...DATA_PARAMETERS,
+  ...RUNTIME_PARAMETERS,
   adapterPath: { kind: "list", required: true },
   combinationType: { kind: "text", choices: COMBINATION_TYPES, default: "svd" },
   rank: { kind: "integer", min: 1, max: 65_536, aliases: ["svd", "svdRank"] },
@@ -60,9 +80,11 @@ export const COMPOSE_PARAMETERS = {
   majoritySignMethod: { kind: "text", choices: ["total", "frequency"], default: "total" },
   seed: { kind: "integer", default: 0, min: 0 },
   model: { kind: "text" },
+  data: { kind: "text" },
+  batchSize: EVALUATE_PARAMETERS.batchSize,
   savePath: { kind: "text", default: "composed" },
   force: { kind: "boolean", default: false },
-} as const satisfies ParametersOf<Omit<ComposeConfig, "adapterWeights">>;
+} as const satisfies ParametersOf<Omit<ComposeConfig, Numbers>>;
 
 /** A {@linkcode ComposeConfig} as a program writes it: absent parameters take their defaults. */
 export type ComposeInput = Given<ComposeConfig, "adapterPath">;
@@ -75,7 +97,21 @@ export interface Composed {
   readonly modules: number;
   /** What each rank would keep of the whole update, for the types that end in `svd`. */
   readonly kept: readonly RankShare[];
+  /** What the ranks of `kept` and the base give on the data, if there is any. */
+  readonly measured?: MeasuredRanks;
 }
+
+/** What composing reports while it runs. */
+export type ComposeEvent =
+  | AdapterNote
+  /** A module is about to be combined. */
+  | {
+    readonly kind: "module";
+    readonly path: string;
+    readonly done: number;
+    readonly total: number;
+  }
+  | MeasureEvent;
 
 /**
  * Writes a new adapter: a weighted sum of adapters, exactly (`cat`) or at a rank (`svd`), or one of PEFT's
@@ -85,12 +121,13 @@ export interface Composed {
  * @throws {UsageError} for heads that would have to be mixed, and if the folder exists
  * @throws {BadInputError} for adapters that cannot be combined: of scales, of other bases
  * @throws {StorageError} naming what could not be written
+ * @throws the reason of the signal; nothing is written then
  *
  * @example
  * ```ts
  * import { composeAdapters } from "./compose.ts";
  *
- * const { rank, kept } = composeAdapters({
+ * const { rank, kept } = await composeAdapters({
  *   adapterPath: ["./facts", "./style"],
  *   model: "./model-int4", // they were made by PEFT, which does not note the base
  *   adapterWeights: [1, -0.5],
@@ -100,12 +137,12 @@ export interface Composed {
  * console.log(rank, kept.at(-1)?.share);
  * ```
  */
-export function composeAdapters(
-  { adapterWeights, ...input }: ComposeInput,
-  { onEvent = () => {} }: Pick<Watch<AdapterNote>, "onEvent"> = {},
-): Composed {
-  const config = wholeConfig<Omit<ComposeConfig, "adapterWeights">>(COMPOSE_PARAMETERS, input);
-  const { adapterPath, savePath, force } = config;
+export async function composeAdapters(
+  { adapterWeights, ranks, ...input }: ComposeInput,
+  { onEvent = () => {}, signal }: Watch<ComposeEvent> = {},
+): Promise<Composed> {
+  const config = wholeConfig<Omit<ComposeConfig, Numbers>>(COMPOSE_PARAMETERS, input);
+  const { adapterPath, savePath, force, combinationType: type } = config;
   for (const path of adapterPath) {
     checkSpares(savePath, adapterFolder(path), `the adapter ${path}`);
   }
@@ -116,19 +153,67 @@ export function composeAdapters(
       }`
     );
   }
+  checkMeasuring(config, ranks);
   const adapters = loadWeighted(adapterPath, adapterWeights, onEvent);
   const baseDigest = baseOf(config.model, adapters);
-  const { adapter, spectra } = combineAdapters(adapters, {
-    ...config,
-    type: config.combinationType,
-  });
-  saveAdapter(savePath, { ...adapter, card: cardOf(adapters, baseDigest) });
+  const combine = (rank: number | undefined) =>
+    combineAdapters(adapters, { ...config, rank, type }, async (path, done, total) => {
+      // Lets a signal come through.
+      await new Promise((resolve) => setTimeout(resolve));
+      signal?.throwIfAborted();
+      onEvent({ kind: "module", path, done, total });
+    });
+  const { adapter, spectra } = await combine(config.rank);
+  const card = cardOf(adapters, baseDigest);
   const { rank } = adapter.config;
+  const kept = spectra.size === 0 ? [] : rankShares(spectra, rank, ranks);
+  const measured = config.data === undefined || kept.length === 0 ? undefined : await measureRanks(
+    {
+      ...{ adapter: (await combine(kept.at(-1)!.rank)).adapter, card },
+      ranks: kept.map(({ rank }) => rank),
+    },
+    { ...config, model: config.model!, data: config.data },
+    { onEvent, signal },
+  );
+  signal?.throwIfAborted();
+  saveAdapter(savePath, { ...adapter, card });
   return {
     rank,
     modules: adapter.lora.size,
-    kept: spectra.size === 0 ? [] : rankShares(spectra, rank),
+    kept,
+    ...(measured === undefined ? {} : { measured }),
   };
+}
+
+/** @throws {ParameterError} for ranks or data that the combination cannot use, and data without a model */
+function checkMeasuring(
+  { combinationType, data, model }: Omit<ComposeConfig, Numbers>,
+  ranks: readonly number[] | undefined,
+): void {
+  const given = data === undefined ? ranks === undefined ? undefined : "ranks" : "data";
+  if (given === undefined) return;
+  if (!isSvd(combinationType)) {
+    throw new ParameterError(
+      given,
+      (name) =>
+        `${name(given)} needs a combination that ends in svd: ${
+          name("combinationType")
+        } is ${combinationType}`,
+    );
+  }
+  const bad = ranks?.find((rank) => !Number.isInteger(rank) || rank < 1);
+  if (bad !== undefined) {
+    throw new ParameterError(
+      "ranks",
+      (name) => `${name("ranks")} must be whole numbers >= 1: current value is ${bad}`,
+    );
+  }
+  if (data !== undefined && model === undefined) {
+    throw new ParameterError(
+      "model",
+      (name) => `${name("data")} needs the base to measure on: give it with ${name("model")}`,
+    );
+  }
 }
 
 /**

@@ -101,7 +101,7 @@ testWithPython(
       for (const [i, { adapters, compose }] of CASES.entries()) {
         const adapterPath = adapters.map((name) => `${folder}/${name}`);
         const savePath = composed[i];
-        composeAdapters({ adapterPath, adapterWeights: weights, ...compose, savePath });
+        await composeAdapters({ adapterPath, adapterWeights: weights, ...compose, savePath });
       }
       // A concatenation of other modules and ranks is padded with zeros.
       const loaded = [2, 5].map((i) => composed[i]);

@@ -267,7 +267,7 @@ Deno.test("virtual tokens are refused where they cannot be, with the reason", ()
     using served = await InferenceModel.open({ model, threads: 1 });
     const { isMergeable, unboundBecause } = await served.loadAdapter(adapterPath);
     assert(!isMergeable && unboundBecause!.includes("stand before every text"), unboundBecause);
-    assertThrows(
+    await assertRejects(
       () => composeAdapters({ adapterPath: [adapterPath, adapterPath], savePath }),
       BadInputError,
       "virtual tokens (prompt_tuning), which cannot be combined",

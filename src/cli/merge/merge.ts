@@ -5,7 +5,7 @@ import { keepHeapSmall } from "../../system/memory.ts";
 import { merge, MERGE_PARAMETERS as P, type MergeConfig } from "../../tasks/merge.ts";
 import { command } from "../command.ts";
 import { boolean, list, text } from "../flags.ts";
-import { parseWeights } from "./adapter_weights.ts";
+import { parseNumbers } from "./parse_numbers.ts";
 import { MEASURING_FLAGS } from "./merge_flags.ts";
 import { mergeNotes } from "./merge_notes.ts";
 import { BASE_TEXT } from "../models/model_text.ts";
@@ -68,7 +68,7 @@ export default command({
     const input = {
       ...rest,
       method: methodOf(method, dequantize),
-      adapterWeights: parseWeights(adapterWeights),
+      adapterWeights: parseNumbers("adapterWeights", adapterWeights),
     };
     const decision = await untilStopped(
       flags.savePath,

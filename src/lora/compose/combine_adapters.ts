@@ -26,13 +26,15 @@ export interface CombinedAdapter {
  * The new adapter has one rank and a scale of 1, whatever ranks, alphas and patterns the others have;
  * modules of a smaller rank get zeros for the rest.
  *
+ * @param beforeModule called before each module, and waited for: what it throws ends the work
  * @throws {ParameterError} for settings that the type does not have
  * @throws {BadInputError | UsageError} for adapters that cannot be combined
  */
-export function combineAdapters(
+export async function combineAdapters(
   adapters: readonly WeightedAdapter[],
   combination: Combination,
-): CombinedAdapter {
+  beforeModule: (path: string, done: number, total: number) => Promise<void> = async () => {},
+): Promise<CombinedAdapter> {
   checkCombination(combination);
   checkCombinable(adapters);
   const updates = updatesByModule(adapters);
@@ -42,6 +44,7 @@ export function combineAdapters(
   const combined = new Map<string, LoraWeights>();
   const spectra = new Map<string, Float64Array>();
   for (const [path, parts] of updates) {
+    await beforeModule(path, combined.size, updates.size);
     try {
       // Doubles of one module at a time.
       const exact = parts.map(({ weights: { a, b }, ...rest }) => ({

@@ -17,15 +17,23 @@ export interface RankShare {
  * no matrix of that rank is nearer than the largest singular values).
  *
  * @param spectra singular values of each module's update, descending
+ * @param asked ranks instead of the powers of two
  */
 export function rankShares(
   spectra: ReadonlyMap<string, Float64Array>,
   chosen: number,
+  asked?: readonly number[],
 ): readonly RankShare[] {
   const most = Math.max(1, ...[...spectra.values()].map(effectiveRank));
   const ranks = new Set([most, Math.min(chosen, most)]);
-  for (let rank = 1; rank < most; rank *= 2) ranks.add(rank);
+  for (const rank of asked ?? powersBelow(most)) ranks.add(Math.min(rank, most));
   return [...ranks].sort((a, b) => a - b).map((rank) => shareOf(spectra, rank));
+}
+
+function powersBelow(most: number): readonly number[] {
+  const powers: number[] = [];
+  for (let rank = 1; rank < most; rank *= 2) powers.push(rank);
+  return powers;
 }
 
 /** Singular values that are more than rounding errors of float32. */
