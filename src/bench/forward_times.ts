@@ -41,9 +41,8 @@ export async function timeForward(
   shape: ForwardShape,
   { vocabulary, minRounds, maxRounds, budgetMs, signal }: ForwardOptions,
 ): Promise<readonly (readonly number[])[]> {
-  const batch = madeUpBatch(shape, vocabulary);
   using feeds = new DisposableStack();
-  const fed = models.map((model) => feeds.use(model.feed(batch, shape)));
+  const fed = models.map((model) => feeds.use(model.feed(shape, vocabulary)));
   const times: number[][] = models.map(() => []);
   let until = Infinity;
   for (let round = 0; round <= maxRounds; round++) {
@@ -65,28 +64,42 @@ export class ForwardModel implements Disposable {
   readonly #runner: Runner;
   readonly #model: Model;
   readonly #executable: Executable;
+  readonly #virtualIds: readonly number[];
 
-  private constructor(runner: Runner, model: Model, executable: Executable) {
+  private constructor(
+    runner: Runner,
+    model: Model,
+    executable: Executable,
+    virtualIds: readonly number[],
+  ) {
     this.#runner = runner;
     this.#model = model;
     this.#executable = executable;
+    this.#virtualIds = virtualIds;
   }
 
   /**
    * @param causal whether it is a language model
    * @param label its name in errors
+   * @param virtualIds ids of virtual tokens, which every text is longer by
    */
   static async open(
     runner: Runner,
     model: Model,
-    { causal, label }: { readonly causal: boolean; readonly label: string },
+    { causal, label, virtualIds = [] }: {
+      readonly causal: boolean;
+      readonly label: string;
+      readonly virtualIds?: readonly number[];
+    },
   ): Promise<ForwardModel> {
     const chosen = causal ? withChosenLogits(model) : model;
-    return new ForwardModel(runner, chosen, await runner.compile(chosen, { label }));
+    return new ForwardModel(runner, chosen, await runner.compile(chosen, { label }), virtualIds);
   }
 
-  /** The model with a batch in its inputs. */
-  feed(batch: TokenBatch, shape: ForwardShape): FedModel {
+  /** The model with a batch of made-up tokens in its inputs. */
+  feed({ batch: rows, length }: ForwardShape, vocabulary: number): FedModel {
+    const shape = { batch: rows, length: length + this.#virtualIds.length };
+    const batch = madeUpBatch({ batch: rows, length }, vocabulary, this.#virtualIds);
     const feeds = emptyRecord<DeviceTensor>();
     const { graph } = this.#model;
     const inputs = graph.inputs.filter(({ name }) => name !== TARGET_ROWS);
@@ -128,12 +141,17 @@ class FedModel implements Disposable {
 const lastRows = ({ batch, length }: ForwardShape) =>
   int64([batch], Array.from({ length: batch }, (_, row) => (row + 1) * length - 1));
 
-function madeUpBatch({ batch, length }: ForwardShape, vocabulary: number): TokenBatch {
-  const dims = [batch, length];
-  const count = batch * length;
+function madeUpBatch(
+  { batch, length }: ForwardShape,
+  vocabulary: number,
+  before: readonly number[],
+): TokenBatch {
+  const dims = [batch, before.length + length];
+  const count = batch * dims[1];
   const random = Random.fromSeed(0);
+  const row = () => [...before, ...Array.from({ length }, () => random.next() % vocabulary)];
   return {
-    inputIds: int64(dims, Array.from({ length: count }, () => random.next() % vocabulary)),
+    inputIds: int64(dims, Array.from({ length: batch }, row).flat()),
     attentionMask: int64(dims, new Uint8Array(count).fill(1)),
     tokenCount: count,
   };

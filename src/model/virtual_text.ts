@@ -21,3 +21,13 @@ export function withVirtualTokens(
   const predicts = config.method === "prompt_tuning";
   return new VirtualText(text, { first, count: config.numVirtualTokens, predicts });
 }
+
+/** Ids of an adapter's virtual tokens, which every text begins with; none without any. */
+export function virtualIdsOf(
+  base: Model,
+  config: Pick<VirtualTokensConfig, "numVirtualTokens"> | undefined,
+): readonly number[] {
+  if (config === undefined) return [];
+  const { rows } = tokenEmbedding(base);
+  return Array.from({ length: config.numVirtualTokens }, (_, i) => rows + i);
+}

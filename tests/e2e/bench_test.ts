@@ -225,20 +225,30 @@ Deno.test("bench says what it can measure", async () => {
 Deno.test("bench methods trains, merges and times each method beside its base", async () => {
   const plot = await Deno.makeTempFile({ suffix: ".svg" });
   try {
-    const { found } = await benchJson(
+    const { found } = await benchProcessJson(
       ...["methods", "--model", MINILM_DIR, "--data", "quickstart", "--validation-split", "0.1"],
-      ...["--methods", "lora", "--rank", "2", "--target-modules", "q", "--iters", "1"],
+      ...[
+        "--methods",
+        "lora,prompt_tuning",
+        "--rank",
+        "2",
+        "--target-modules",
+        "q",
+        "--iters",
+        "1",
+      ],
       ...["--learning-rates", "lora=0.5", "--shapes", "1x4,2x8", "--seconds", "1", "--plot", plot],
     );
-    const [base, again, merged, beside] = found.methods;
+    const [base, again, merged, beside, tokens] = found.methods;
     assertEquals(
       found.methods.map(({ method }: { method: string }) => method),
-      ["base", "base again", "lora, merged", "lora"],
+      ["base", "base again", "lora, merged", "lora", "prompt_tuning"],
     );
     assertEquals(base.loss, again.loss);
     // Six layers of 2·(384 + 384), and a head for twelve classes.
     assertEquals(beside.trainable_parameters, 6 * 2 * 768 + 12 * 385);
     assertEquals(beside.learning_rate, 0.5);
+    assertEquals(tokens.trainable_parameters, 20 * 384 + 12 * 385);
     assert(beside.tokens_per_s > 0 && beside.peak_rss_mb > 0);
     assert(beside.loss !== base.loss && merged.loss !== base.loss);
     for (const { latency } of found.methods) {

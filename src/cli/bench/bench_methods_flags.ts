@@ -1,5 +1,5 @@
 /** Flags of `graft bench methods`. */
-import { BENCH_METHOD_NAMES } from "../../bench/methods.ts";
+import { BENCH_METHOD_NAMES, USUAL_BENCH_METHODS } from "../../bench/methods.ts";
 import { integer, list, map, text, type Values } from "../flags.ts";
 import { RUNTIME_FLAGS } from "../runtime_flags.ts";
 import { TRAIN_FLAGS } from "../train/train_flags.ts";
@@ -14,7 +14,7 @@ export const BENCH_METHODS_FLAGS = {
   validationSplit: { ...TRAIN_FLAGS.validationSplit, group: TRAINING },
   methods: list("What to compare with the base", {
     choices: BENCH_METHOD_NAMES,
-    default: BENCH_METHOD_NAMES,
+    default: USUAL_BENCH_METHODS,
     placeholder: "NAMES",
   }),
   iters: integer("Steps", { default: 100, min: 1, group: TRAINING }),

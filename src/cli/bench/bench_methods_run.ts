@@ -7,6 +7,7 @@ import { elementCount } from "../../graph/tensor.ts";
 import type { Model } from "../../graph/types.ts";
 import { applyAdapter } from "../../lora/apply.ts";
 import { loadAdapter } from "../../model/adapter_dir.ts";
+import { virtualIdsOf } from "../../model/virtual_text.ts";
 import { findModelFile } from "../../model/find_model.ts";
 import { loadOnnx } from "../../model/load_onnx.ts";
 import { classCount, modelKind } from "../../model/model_kind.ts";
@@ -66,6 +67,8 @@ interface HeldOut {
 /** A model to time, with what is known of it. */
 interface Contestant {
   readonly model: Model;
+  /** Virtual tokens that every text is longer by. */
+  readonly virtualIds?: readonly number[];
   readonly figures: Omit<MethodFigures, "latency">;
 }
 
@@ -104,7 +107,8 @@ export async function compareMethods(
     { model: base.model, figures: { method: "base again", ...atBase } },
   ];
   for (const one of trained) {
-    const applied = applyAdapter(base.model, loadAdapter(one.folder).adapter);
+    const { adapter } = loadAdapter(one.folder);
+    const applied = applyAdapter(base.model, adapter);
     const figures = {
       method: one.name,
       trainable_parameters: [...applied.trainable.values()]
@@ -123,29 +127,30 @@ export async function compareMethods(
         figures: { ...figures, method: `${one.name}, merged`, ...merged.heldOut },
       });
     }
-    contestants.push({ model: applied.model, figures });
+    const virtualIds = virtualIdsOf(base.model, adapter.config.virtualTokens);
+    contestants.push({ model: applied.model, virtualIds, figures });
   }
-  const times = await timeAll(contestants.map(({ model }) => model), shapes, runner, flags, note);
+  const times = await timeAll(contestants, shapes, runner, flags, note);
   return contestants.map(({ figures }, i) => ({ ...figures, latency: times[i] }));
 }
 
 /** Latencies by model, then by shape. */
 async function timeAll(
-  models: readonly Model[],
+  contestants: readonly Contestant[],
   shapes: readonly ForwardShape[],
   runner: Runner,
   { seconds }: BenchMethodsFlags,
   note: (line: string) => void,
 ): Promise<readonly (readonly ShapeLatency[])[]> {
-  const [{ graph }] = models;
+  const [{ model: { graph } }] = contestants;
   const causal = modelKind(graph) === "causal";
   using resources = new DisposableStack();
   const opened: ForwardModel[] = [];
-  for (const model of models) {
-    const open = await ForwardModel.open(runner, model, { causal, label: "bench methods" });
-    opened.push(resources.use(open));
+  for (const { model, virtualIds } of contestants) {
+    const how = { causal, label: "bench methods", virtualIds };
+    opened.push(resources.use(await ForwardModel.open(runner, model, how)));
   }
-  const found: ShapeLatency[][] = models.map(() => []);
+  const found: ShapeLatency[][] = contestants.map(() => []);
   for (const shape of shapes) {
     note(`Timing ${shape.batch} × ${shape.length}`);
     const times = await timeForward(opened, shape, {
