@@ -10,7 +10,7 @@ import type { GraphBuilder } from "../graph/builder.ts";
 import { isFloating } from "../graph/dtype.ts";
 import { areEqual } from "../graph/extent_arithmetic.ts";
 import { type Node, operatorName } from "../graph/types.ts";
-import { ruleOf } from "../ops/registry.ts";
+import { findRule, ruleOf } from "../ops/registry.ts";
 import { UnsupportedError } from "../ops/types.ts";
 
 /**
@@ -42,7 +42,7 @@ export function pullback(
 
   for (const node of [...nodes].reverse()) {
     const wanted = node.inputs.map((input) => active.has(input));
-    if (!wanted.includes(true)) continue;
+    if (!wanted.includes(true) || findRule(node)?.blocksGradient === true) continue;
     const cotangents = node.outputs.map((output) => output === "" ? undefined : total(output));
     if (cotangents.every((ct) => ct === undefined)) continue;
     const rule = ruleOf(node);
@@ -81,6 +81,7 @@ function dependents(
   const active = new Set(sources);
   for (const node of nodes) {
     if (!node.inputs.some((input) => active.has(input))) continue;
+    if (findRule(node)?.blocksGradient === true) continue;
     for (const output of node.outputs) {
       if (output !== "" && isFloating(b.known(output).dtype)) active.add(output);
     }

@@ -73,9 +73,12 @@ export function adapterOf(
   const lora = new Map<string, LoraWeights>();
   const saved = new Map<string, SavedModule>();
   const bottlenecks = new Map<string, BottleneckWeights>();
-  for (const [path, { A, B, weight, bias, ...parts }] of byPath) {
+  for (const [path, { A, B, magnitude, weight, bias, ...parts }] of byPath) {
     if (A !== undefined && B !== undefined) {
-      const [pair, initial] = [{ a: A, b: B }, initials?.get(path)];
+      const [pair, initial] = [
+        { a: A, b: B, ...(magnitude && { magnitude }) },
+        initials?.get(path),
+      ];
       lora.set(path, initial === undefined ? pair : besideInitial(pair, initial));
     } else if (weight !== undefined) saved.set(path, { weight, bias });
     if (Object.keys(parts).length > 0) bottlenecks.set(path, checkedBottleneck(path, parts));

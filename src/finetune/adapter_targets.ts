@@ -32,6 +32,7 @@ function loraConfigOf(config: FineTuneAdapter): Omit<LoraConfig, "init"> {
     rankPattern: config.rankPattern,
     alphaPattern: config.alphaPattern,
     useRslora: config.useRslora,
+    useDora: config.useDora,
     layers: config.layers === undefined ? undefined : parseLayers(config.layers),
     numLayers: config.numLayers,
     modulesToSave: config.modulesToSave,

@@ -23,6 +23,8 @@ import { injectBottlenecks } from "../lora/bottleneck/inject.ts";
 import { initBottlenecks } from "../lora/bottleneck/weights.ts";
 import type { PeftConfig, TaskType } from "../lora/peft_config.ts";
 import { isLowRank } from "../lora/peft_type.ts";
+import { withMagnitudes } from "../lora/dora.ts";
+import { indexGraph } from "../lora/graph_index.ts";
 import { injectScales } from "../lora/scale_adapter.ts";
 import type { LoraSite } from "../lora/targets.ts";
 import { type AdaptedModel, trainedOf } from "./adapted_model.ts";
@@ -96,10 +98,13 @@ type Trainables = ReadonlyMap<string, Trainable>;
 
 function injectNew(model: Model, config: AdapterChoice, sites: readonly LoraSite[]) {
   const { weights, subtracted, atBase } = startAdapter(model, sites, config);
+  const whole = config.useDora
+    ? withMagnitudes(indexGraph(model.graph), sites, weights, { subtracted })
+    : weights;
   const add = config.adapterType.includes("scales") ? injectScales : inject;
   // Training may overwrite the bytes of A and B.
   const initials = subtracted ? copyOf(weights) : undefined;
-  return { injected: add(model, sites, weights, { dropout: true, initials }), initials, atBase };
+  return { injected: add(model, sites, whole, { dropout: true, initials }), initials, atBase };
 }
 
 function copyOf(weights: ReadonlyMap<string, LoraWeights>): ReadonlyMap<string, LoraWeights> {
@@ -121,6 +126,7 @@ function peftConfigOf(
     rankPattern: config.rankPattern,
     alphaPattern: config.alphaPattern,
     useRslora: config.useRslora,
+    useDora: config.useDora,
     targetModules,
     modulesToSave: config.modulesToSave,
     taskType: taskTypeOf(labels, newHead, config.modulesToSave),

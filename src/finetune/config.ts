@@ -42,7 +42,7 @@ export interface FineTuneAdapter {
   readonly alphaPattern: Readonly<Record<string, number>>;
   /** Whether the scale is alpha / √rank instead. */
   readonly useRslora: boolean;
-  /** Refused if `true`: graft trains and merges plain LoRA. */
+  /** Whether the magnitudes of the weights' rows are trained beside A and B: DoRA. */
   readonly useDora: boolean;
   /**
    * What is trained, one method or several together. `lora` adds low-rank matrices to the weights;

@@ -39,7 +39,10 @@ export function continueAdapter(
     );
   }
   const config = { ...adapter.config, dropout: how.loraDropout };
-  const applied = applyAdapter(model, { ...adapter, config }, { dropout: true });
+  const applied = applyAdapter(model, { ...adapter, config }, {
+    dropout: true,
+    trains: true,
+  });
   // PEFT also adapts BERT's pooler where nothing reads it.
   const reaches = reachOf(model);
   const others = new Set(

@@ -39,13 +39,12 @@ export function resolveConfig(input: FineTuneInput): FineTuneConfig {
  * @throws {ParameterError} naming the parameter
  */
 export function checkConfig(config: FineTuneConfig): void {
-  if (config.useDora) {
+  if (config.useDora && !config.adapterType.includes("lora")) {
     throw new ParameterError(
       "useDora",
       (name) =>
-        `${
-          name("useDora", true)
-        } is not supported: graft trains and merges plain LoRA; leave it out`,
+        `${name("useDora", true)} trains magnitudes beside LoRA's matrices, which an adapter of ` +
+        `other types have not: current value of ${name("adapterType")} is ${config.adapterType}`,
     );
   }
   checkMethods(config);

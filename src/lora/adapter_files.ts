@@ -116,7 +116,13 @@ function text(bytes: Uint8Array, file: string): string {
 
 function checkRanks({ lora }: AdapterTensors, config: PeftConfig, file: string): void {
   const ranks = new PatternValues(config.rankPattern);
-  for (const [path, { a }] of lora) {
+  for (const [path, { a, magnitude }] of lora) {
+    if ((magnitude !== undefined) !== config.useDora) {
+      throw new BadInputError(
+        `${file}: module "${path}" has ${magnitude === undefined ? "no" : "a"} ` +
+          `lora_magnitude_vector, adapter_config.json says use_dora: ${config.useDora}`,
+      );
+    }
     const rank = ranks.of(path) ?? config.rank;
     if (a.dims[0] !== rank) {
       throw new BadInputError(

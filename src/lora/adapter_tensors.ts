@@ -5,6 +5,7 @@ import { float32, type Tensor, toNumbers } from "../graph/tensor.ts";
 import { BOTTLENECK_PARTS, type BottleneckPart } from "./bottleneck/config.ts";
 import { type BottleneckWeights, checkedBottleneck } from "./bottleneck/weights.ts";
 import { loraName } from "./inject.ts";
+import { magnitudeName } from "./low_rank_parts.ts";
 import type { LoraWeights } from "./lora_weights.ts";
 import type { AdapterType } from "./peft_config.ts";
 import { scalesName } from "./scale_adapter.ts";
@@ -19,7 +20,7 @@ export interface SavedModule {
 
 /** The content of `adapter_model.safetensors`, by module path. */
 export interface AdapterTensors {
-  /** A and B, of the weights or of their scales. */
+  /** A and B, of the weights or of their scales, with DoRA's magnitudes. */
   readonly lora: ReadonlyMap<string, LoraWeights>;
   /** Modules that were trained in full, by path. */
   readonly saved: ReadonlyMap<string, SavedModule>;
@@ -48,9 +49,10 @@ export function peftTensors(
   type: AdapterType = "lora",
 ): ReadonlyMap<string, Tensor> {
   const tensors = new Map<string, Tensor>();
-  for (const [path, { a, b }] of lora) {
+  for (const [path, { a, b, magnitude }] of lora) {
     tensors.set(PREFIX + NAMES[type](path, "A"), a);
     tensors.set(PREFIX + NAMES[type](path, "B"), b);
+    if (magnitude !== undefined) tensors.set(PREFIX + magnitudeName(path), magnitude);
   }
   const wraps = promptEmbeddings === undefined || lora.size + bottlenecks.size > 0;
   const before = wraps ? PREFIX : BARE_PREFIX;
@@ -65,7 +67,7 @@ export function peftTensors(
   return tensors;
 }
 
-type Part = "A" | "B" | "weight" | "bias" | BottleneckPart;
+type Part = "A" | "B" | "magnitude" | "weight" | "bias" | BottleneckPart;
 
 /**
  * Sorts PEFT's tensors by module, as float32.
@@ -93,8 +95,12 @@ export function adapterTensors(
   const lora = new Map<string, LoraWeights>();
   const saved = new Map<string, SavedModule>();
   const bottlenecks = new Map<string, BottleneckWeights>();
-  for (const [path, { A, B, weight, bias, ...parts }] of modules) {
-    if (A !== undefined || B !== undefined) lora.set(path, pair(path, A, B, type, bad));
+  for (const [path, { A, B, magnitude, weight, bias, ...parts }] of modules) {
+    if (A !== undefined || B !== undefined) {
+      lora.set(path, withMagnitude(path, pair(path, A, B, type, bad), magnitude, bad));
+    } else if (magnitude !== undefined) {
+      throw bad(`module "${path}" has lora_magnitude_vector without lora_A and lora_B`);
+    }
     if (weight !== undefined) saved.set(path, savedModule(path, weight, bias, bad));
     else if (bias !== undefined) throw bad(`module "${path}" has a bias without a weight`);
     if (Object.keys(parts).length > 0) bottlenecks.set(path, checkedBottleneck(path, parts));
@@ -113,9 +119,6 @@ function partOf(name: string, type: AdapterType, bad: Bad): { path: string; part
   const prefix = [PREFIX, BARE_PREFIX].find((prefix) => name.startsWith(prefix));
   if (prefix === undefined) throw bad(`tensor ${quoted} does not begin with "${PREFIX}"`);
   const inner = name.slice(prefix.length);
-  if (/\.lora_magnitude_vector\b/.test(inner)) {
-    throw bad(`tensor ${quoted} is DoRA's, which is not supported`);
-  }
   if (/\.lora_embedding_[AB]\b/.test(inner)) {
     throw bad(`tensor ${quoted} adapts an embedding, which is not supported`);
   }
@@ -124,6 +127,8 @@ function partOf(name: string, type: AdapterType, bad: Bad): { path: string; part
   if (lora?.[2] === type) return { path: lora[1], part: lora[3] as "A" | "B" };
   const bottleneck = /^(.+)\.(adapter_(?:down|up)\.(?:weight|bias))$/.exec(inner);
   if (bottleneck !== null) return { path: bottleneck[1], part: bottleneck[2] as BottleneckPart };
+  const magnitude = /^(.+)\.lora_magnitude_vector(?:\.default)?(?:\.weight)?$/.exec(inner);
+  if (magnitude !== null && type === "lora") return { path: magnitude[1], part: "magnitude" };
   const full = /^(.+?)(?:\.modules_to_save(?:\.default)?)?\.(weight|bias)$/.exec(inner);
   if (full === null || /\.(lora|scales)_/.test(inner)) {
     throw bad(`tensor ${quoted} is of no kind graft knows`);
@@ -156,6 +161,22 @@ function pair(
     );
   }
   return { a, b };
+}
+
+function withMagnitude(
+  path: string,
+  weights: LoraWeights,
+  magnitude: Tensor | undefined,
+  bad: Bad,
+): LoraWeights {
+  if (magnitude === undefined) return weights;
+  const [rows] = weights.b.dims;
+  if (`${magnitude.dims}` !== `${rows}`) {
+    throw bad(
+      `module "${path}": lora_magnitude_vector must be [${rows}]: current shape is [${magnitude.dims}]`,
+    );
+  }
+  return { ...weights, magnitude };
 }
 
 function savedModule(

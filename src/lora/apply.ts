@@ -5,6 +5,8 @@ import type { Adapter } from "./adapter_files.ts";
 import { injectBottlenecks } from "./bottleneck/inject.ts";
 import { loraScale } from "./config.ts";
 import { modelDigest } from "./digest.ts";
+import { withRowFactors } from "./dora.ts";
+import { indexGraph } from "./graph_index.ts";
 import { addClassificationHead } from "./head.ts";
 import { inject, type Injected } from "./inject.ts";
 import type { InjectOptions } from "./lora_weights.ts";
@@ -86,11 +88,18 @@ const short = (digest: string) => digest.slice(0, "sha256:".length + 12);
 export function applyAdapter(
   model: Model,
   adapter: Adapter,
-  options: InjectOptions = {},
+  options: InjectOptions & {
+    /** Whether A and B will change, and DoRA's norms with them; default false. */
+    readonly trains?: boolean;
+  } = {},
 ): Injected {
   const modules = findModules(model);
   const add = adapter.config.adapterType === "scales" ? injectScales : inject;
-  const injected = add(model, adapterSites(modules, adapter), adapter.lora, options);
+  const sites = adapterSites(modules, adapter);
+  const weights = options.trains === true
+    ? adapter.lora
+    : withRowFactors(indexGraph(model.graph), sites, adapter.lora);
+  const injected = add(model, sites, weights, options);
   const trainable = new Map(injected.trainable);
   let now = injected.model;
   const take = (edited: { model: Model; trainable: Injected["trainable"] }) => {

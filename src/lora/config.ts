@@ -23,6 +23,8 @@ export interface LoraConfig {
   readonly alphaPattern: Readonly<Record<string, number>>;
   /** Rank-stabilised scale (Kalajdzievski, "A Rank Stabilization Scaling Factor", 2023). */
   readonly useRslora: boolean;
+  /** Whether the magnitudes of the weights' rows are trained too: DoRA (`dora.ts`). */
+  readonly useDora: boolean;
   /** Layers to adapt, all if absent. */
   readonly layers?: readonly number[];
   /** Adapt only this many last layers; all if absent or -1. */
@@ -42,6 +44,7 @@ export const DEFAULT_LORA: LoraConfig = {
   rankPattern: {},
   alphaPattern: {},
   useRslora: false,
+  useDora: false,
   modulesToSave: [],
   init: "kaiming",
 };

@@ -74,11 +74,16 @@ export class GraphEdit {
     output: string,
     attributes: Readonly<Record<string, Attribute>> = {},
   ): string {
-    const node: Node = { name: output, opType, domain: "", inputs, outputs: [output], attributes };
+    const node = { name: output, opType, domain: "", inputs, outputs: [output], attributes };
+    this.insert(anchor, node);
+    return output;
+  }
+
+  /** Adds any node after `anchor` (`undefined`: first). */
+  insert(anchor: Node | undefined, node: Node): void {
     const list = this.#after.get(anchor);
     if (list === undefined) this.#after.set(anchor, [node]);
     else list.push(node);
-    return output;
   }
 
   /** Renames an output of `node`, so that its old name can be used for another value. */

@@ -49,7 +49,7 @@ function beside(one: LoraWeights, other: LoraWeights): LoraWeights {
     }
     column += own;
   }
-  return { a: float32([ranks, inFeatures], a), b: float32([outFeatures, ranks], b) };
+  return { ...one, a: float32([ranks, inFeatures], a), b: float32([outFeatures, ranks], b) };
 }
 
 /** The ranks [from, to) of an update. */
@@ -97,7 +97,7 @@ export function subtractInitial<P extends Pick<AdaptedProduct, "edit" | "group" 
   op: Op,
 ): P {
   const { edit, group } = product;
-  const declared = product.declared.map(({ a, b }, i) => {
+  const declared = product.declared.map(({ a, b, ...others }, i) => {
     const { path } = group[i].module;
     const initial = initials.get(path);
     if (initial === undefined) throw new RangeError(`"${path}" has no initial values to subtract`);
@@ -105,6 +105,7 @@ export function subtractInitial<P extends Pick<AdaptedProduct, "edit" | "group" 
     const a0 = constant("lora_A.initial", initial.a);
     const b0 = constant("lora_B.initial_negated", negated(initial.b));
     return {
+      ...others,
       a: op("Concat", [a, a0], `down_${i}_beside_initial`, { axis: int(0) }),
       b: op("Concat", [b, b0], `up_${i}_beside_initial`, { axis: int(1) }),
     };

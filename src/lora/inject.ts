@@ -4,11 +4,13 @@
  * New nodes are only added between a target and its readers: the base's own nodes, and so its results,
  * do not change, and with B zero the result is the base's bit for bit (except for targets inside ONNX
  * Runtime's fused attention, which is decomposed for them). The adapter is added after the layer's bias,
- * so that optimisers can still fuse the product with its bias.
+ * so that optimisers can still fuse the product with its bias. DoRA (`dora.ts`) scales the layer's result
+ * before that, y' = (y − bias)·g + bias + ((x·Aᵀ)·scale)·(g ∘ B)ᵀ.
  */
 import type { InjectOptions, LoraWeights } from "./lora_weights.ts";
 import { int } from "../graph/attributes.ts";
 import { ONNX_TYPE } from "../graph/dtype.ts";
+import { float32, int64, toNumbers } from "../graph/tensor.ts";
 import type { Model, Node } from "../graph/types.ts";
 import type { GraphIndex } from "./graph_index.ts";
 import { subtractInitial } from "./initial_product.ts";
@@ -25,6 +27,9 @@ import {
 import { callsOf, type LinearModule } from "./modules.ts";
 import type { LoraSite } from "./targets.ts";
 import type { Trainable } from "./trainable.ts";
+import type { GraphEdit } from "./edit.ts";
+import type { LinearForm } from "./linear_form.ts";
+import { emitRowFactors, ofWhole } from "./dora.ts";
 
 /** A graph input that multiplies an adapter's input: 0 where dropped, 1/(1−rate) elsewhere. */
 export interface DropoutMask {
@@ -69,13 +74,14 @@ export function inject(
   };
   const edited = editProducts(model, sites, adapters, how, (product) => {
     const [{ module }] = product.group;
-    for (const [number, { input, output, bias }] of callsOf(module).entries()) {
+    for (const [number, form] of callsOf(module).entries()) {
+      const { input, output, bias } = form;
       const result = bias?.output ?? output;
       const anchor = product.index.producer(result);
       if (anchor === undefined) throw new RangeError(`No node of the graph makes "${result}"`);
       const scope = `${callScope(module, number)}.lora`;
       const call = callSuffix(number);
-      addUpdate({ ...product, options, anchor, input, result, scope, call, masks });
+      addUpdate({ ...product, options, anchor, form, input, result, scope, call, masks });
     }
   });
   return { ...edited, masks };
@@ -85,6 +91,7 @@ interface Update extends AdaptedProduct {
   readonly options: InjectOptions;
   /** Node after which the update is inserted; it computes `result`. */
   readonly anchor: Node;
+  readonly form: LinearForm;
   readonly input: string;
   readonly result: string;
   /** Prefix of the names of the update's values. */
@@ -112,10 +119,58 @@ function addUpdate(given: Update): void {
     "scaled",
   );
   const b = stackedRows(edit, group, declared.map(({ b }) => b), op);
-  const delta = op("MatMul", [scaled, op("Transpose", [b], "up_T", TRANSPOSE)], "delta");
+  const factors = rowFactors(update, b, op);
+  const up = factors?.trained === true
+    ? op(
+      "Mul",
+      [b, op("Reshape", [factors.value, column(edit)], "row_factors_column")],
+      "up_scaled",
+    )
+    : b;
+  const delta = op("MatMul", [scaled, op("Transpose", [up], "up_T", TRANSPOSE)], "delta");
   const base = `${result}.base`;
   edit.renameOutput(anchor, result, base);
-  edit.add(anchor, "Add", [base, cast(delta, dtype, "delta_cast")], result);
+  if (factors === undefined) {
+    return void edit.add(anchor, "Add", [base, cast(delta, dtype, "delta_cast")], result);
+  }
+  const rows = scaledRows(update, cast(base, "float32", "base_cast"), factors.value, op);
+  const sum = dtype === "float32" ? result : edit.name(`${scope}.sum`);
+  edit.add(anchor, "Add", [rows, delta], sum);
+  if (sum !== result) edit.add(anchor, "Cast", [sum], result, { to: int(ONNX_TYPE[dtype]) });
+}
+
+const column = (edit: GraphEdit) => edit.shared("lora_column", () => int64([2], [-1, 1]));
+
+/** Factors of the rows of the product's weight, [total]; `undefined` if it has none. */
+function rowFactors(
+  update: Update,
+  b: string,
+  op: Op,
+): { readonly value: string; readonly trained: boolean } | undefined {
+  const { edit, group, declared, weights, scope, form } = update;
+  if (declared.some(({ magnitude }) => magnitude !== undefined)) {
+    const a = declared.map(({ a }) => a);
+    const all = a.length === 1 ? a[0] : op("Concat", a, "norm_down", { axis: int(0) });
+    return { value: emitRowFactors(update, update, form, [all, b]), trained: true };
+  }
+  if (weights.every(({ rowFactors }) => rowFactors === undefined)) return undefined;
+  const factors = ofWhole(group, (_, i) => {
+    const own = weights[i].rowFactors;
+    return own && toNumbers(own);
+  });
+  return { value: edit.initializer(`${scope}.row_factors`, factors), trained: false };
+}
+
+/** The layer's result with its weight's rows scaled, float32; the bias is not a part of the weight. */
+function scaledRows({ edit, form }: Update, base: string, factors: string, op: Op): string {
+  const scaled = op("Mul", [base, factors], "rows_scaled");
+  if (form.bias === undefined) return scaled;
+  const bias = form.dtype === "float32"
+    ? form.bias.weight
+    : op("Cast", [form.bias.weight], "bias_cast", { to: int(ONNX_TYPE.float32) });
+  const one = edit.shared("lora_one", () => float32([], [1]));
+  const missing = op("Mul", [bias, op("Sub", [one, factors], "bias_factors")], "bias_missing");
+  return op("Add", [scaled, missing], "rebiased");
 }
 
 const TRANSPOSE = { perm: { kind: "ints", value: [1, 0] } } as const;

@@ -7,6 +7,10 @@ export interface LoraWeights {
   readonly a: Tensor;
   /** B, [out, rank]. */
   readonly b: Tensor;
+  /** DoRA's magnitude m of each row of the weight, [out]: W' = m ∘ (W + scale·B·A) / ‖W + scale·B·A‖. */
+  readonly magnitude?: Tensor;
+  /** Factors of the rows of the weight, [out]: W' = factors ∘ W + scale·B·A. */
+  readonly rowFactors?: Tensor;
 }
 
 /** How adapters are added. */

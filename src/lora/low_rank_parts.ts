@@ -19,6 +19,9 @@ export type Op = (
   attributes?: Node["attributes"],
 ) => string;
 
+/** Name of a module's magnitude in the graph, and in PEFT's files after `base_model.model.`. */
+export const magnitudeName = (path: string): string => `${path}.lora_magnitude_vector`;
+
 /** Groups slices of one fused product, which share one edit. */
 function groupByProduct(sites: readonly LoraSite[]): readonly (readonly LoraSite[])[] {
   const groups = new Map<string, LoraSite[]>();
@@ -57,6 +60,15 @@ function checkedPair(
   };
   check("A", weights.a, rank, columns);
   check("B", weights.b, rows, rank);
+  for (const vector of [weights.magnitude, weights.rowFactors]) {
+    if (vector === undefined || vector.dtype === "float32" && `${vector.dims}` === `${rows}`) {
+      continue;
+    }
+    throw new BadInputError(
+      `Cannot inject LoRA at "${path}": DoRA's magnitude must be float32[${rows}]: ` +
+        `current value is ${vector.dtype}[${vector.dims}]`,
+    );
+  }
   return weights;
 }
 
@@ -67,8 +79,14 @@ export interface AdaptedProduct {
   readonly index: GraphIndex;
   /** The layers that the product computes: one, or slices of a fused one. */
   readonly group: readonly LoraSite[];
-  /** Names of each site's A and B. */
-  readonly declared: readonly { readonly a: string; readonly b: string }[];
+  /** Names of each site's A and B, and of DoRA's magnitude. */
+  readonly declared: readonly {
+    readonly a: string;
+    readonly b: string;
+    readonly magnitude?: string;
+  }[];
+  /** The contents of each site's tensors. */
+  readonly weights: readonly LoraWeights[];
 }
 
 /** Properties of one kind of adapter. */
@@ -98,23 +116,29 @@ export function editProducts(
   const edit = new GraphEdit(opened.model.graph);
   const index = indexGraph(opened.model.graph);
   const trainable = new Map<string, Trainable>();
-  const declare = (path: string, which: "A" | "B", value: Tensor) =>
+  const declare = (path: string, which: "A" | "B" | "magnitude", value: Tensor) =>
     declareTrainable(
       edit,
       trainable,
-      nameOf(path, which),
+      which === "magnitude" ? magnitudeName(path) : nameOf(path, which),
       { path, which, dims: value.dims },
       value,
       options,
     );
   for (const group of groupByProduct(openSites)) {
-    const declared = group.map((site) => {
+    const weights = group.map((site) => {
       const { path, outFeatures } = site.module;
-      const columns = columnsOf(index, site.module);
-      const { a, b } = checkedPair(site, adapters.get(path), columns, outFeatures);
-      return { a: declare(path, "A", a), b: declare(path, "B", b) };
+      return checkedPair(site, adapters.get(path), columnsOf(index, site.module), outFeatures);
     });
-    update({ edit, index, group, declared });
+    const declared = group.map(({ module: { path } }, i) => {
+      const { a, b, magnitude } = weights[i];
+      return {
+        a: declare(path, "A", a),
+        b: declare(path, "B", b),
+        ...(magnitude && { magnitude: declare(path, "magnitude", magnitude) }),
+      };
+    });
+    update({ edit, index, group, declared, weights });
   }
   return { model: edit.apply(opened.model), trainable };
 }

@@ -34,6 +34,8 @@ export interface PeftConfig {
   readonly alphaPattern: Readonly<Record<string, number>>;
   /** Whether the scale is alpha / √rank instead. */
   readonly useRslora: boolean;
+  /** Whether the magnitudes of the weights' rows were trained too: DoRA. */
+  readonly useDora: boolean;
   /** Names, or one pattern; the tensors determine the adapted modules. */
   readonly targetModules: readonly string[] | string;
   /** Modules that were trained in full. */
@@ -98,7 +100,7 @@ function lowRankFields(config: PeftConfig) {
     r: config.rank,
     rank_pattern: config.rankPattern,
     target_modules: config.targetModules,
-    use_dora: false,
+    use_dora: config.useDora,
     use_rslora: config.useRslora,
   };
 }
@@ -137,7 +139,7 @@ const KNOWN: ReadonlySet<string> = new Set([...READ.split(" "), ...HARMLESS.spli
  * Reads `adapter_config.json`.
  *
  * @throws {BadInputError} for a field of the wrong kind, and for every option that graft does not
- *   implement (DoRA, trained biases, other adapter kinds), by its name
+ *   implement (trained biases, other adapter kinds), by its name
  */
 export function parsePeftConfig(text: string, file = "adapter_config.json"): PeftConfig {
   const json = JsonFields.parse(text, file);
@@ -160,6 +162,7 @@ export function parsePeftConfig(text: string, file = "adapter_config.json"): Pef
     rankPattern: json.numbersByName("rank_pattern") ?? {},
     alphaPattern: json.numbersByName("alpha_pattern") ?? {},
     useRslora: json.boolean("use_rslora") ?? false,
+    useDora: json.boolean("use_dora") ?? false,
     targetModules: typeof targets === "string" ? targets : json.strings("target_modules") ?? [],
     modulesToSave: json.strings("modules_to_save") ?? [],
     taskType: json.string("task_type"),
@@ -227,7 +230,9 @@ function refuseUnsupported(json: JsonFields): readonly Method[] {
   };
   const kind = json.string("peft_type");
   const methods = parsePeftType(kind ?? "") ?? refuse(`adapter kind "${kind}"`);
-  if (json.boolean("use_dora") === true) refuse("DoRA (use_dora)");
+  if (json.boolean("use_dora") === true && !methods.includes("lora")) {
+    refuse(`DoRA (use_dora) beside adapter kind "${kind}"`);
+  }
   const bias = json.string("bias") ?? "none";
   if (bias !== "none") refuse(`trained biases (bias: "${bias}")`);
   // These initialisations move part of the base's weights into the adapter.

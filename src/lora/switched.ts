@@ -115,6 +115,7 @@ export function switchedAdapter(
     );
   }
   if (adapter.bottlenecks !== undefined) refuse("has bottleneck adapters");
+  if (adapter.config.useDora) refuse("is of DoRA, which scales the base's results too");
   if (adapter.saved.size > 0) refuse("has modules trained in full");
   if (adapter.head !== undefined) refuse("has a head of its own");
   const sites = new Map(adapterSites(modules, adapter).map((site) => [site.module.path, site]));

@@ -10,7 +10,7 @@ export interface Trainable {
   /** Module path. */
   readonly path: string;
   /** Which tensor of the module it is. */
-  readonly which: "A" | "B" | "weight" | "bias" | BottleneckPart | "virtual";
+  readonly which: "A" | "B" | "magnitude" | "weight" | "bias" | BottleneckPart | "virtual";
   /** Its dimensions. */
   readonly dims: readonly number[];
 }

@@ -5,6 +5,7 @@ import { GeluAndSlope } from "./internal/gelu_and_slope.ts";
 import { JoinRows, PickRows } from "./internal/pick_rows.ts";
 import { QuantizedLinear } from "./internal/quantized_linear.ts";
 import { Rotation } from "./internal/rotation.ts";
+import { StopGradient } from "./internal/stop_gradient.ts";
 import { SwiGLU, SwiGLUAndFactors } from "./internal/swiglu.ts";
 import type { OpRule } from "./types.ts";
 
@@ -16,6 +17,7 @@ export const INTERNAL_RULES: readonly OpRule[] = [
   PickRows,
   QuantizedLinear,
   Rotation,
+  StopGradient,
   SwiGLU,
   SwiGLUAndFactors,
 ];

@@ -6,8 +6,10 @@ import { reshaped } from "../graph/reshaped.ts";
 import { areEqual, over, productOf } from "../graph/extent_arithmetic.ts";
 import type { Extent } from "../graph/size.ts";
 import type { Node } from "../graph/types.ts";
+import { stopsGradient } from "../graph/stop_gradient.ts";
 import { knownInputs, label, required, requiredExtents } from "./args.ts";
 import { axesOf, normalizeAxes, normalizeAxis } from "./axes.ts";
+import { emitStopGradient } from "./internal/stop_gradient.ts";
 import { VIEW } from "./traits.ts";
 import type { Count, OpRule, OpsetContext, TrainingRule } from "./types.ts";
 
@@ -111,7 +113,10 @@ const Identity: OpRule = {
   outputs: "1",
   traits: { ...VIEW, rows: "elementwise" },
   infer: (node, inputs) => [required(node, inputs, 0)],
-  lower: (_b, node) => [node.inputs[0]],
+  lower: (b, node) => {
+    const [x] = node.inputs;
+    return [stopsGradient(node) ? emitStopGradient(b, x) : x];
+  },
 };
 
 export const RESHAPE_RULES: readonly OpRule[] = [

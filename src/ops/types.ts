@@ -90,6 +90,7 @@ export interface LoweredRule extends Operator {
 
   inline?: undefined;
   vjp?: undefined;
+  blocksGradient?: undefined;
   expand?: undefined;
 }
 
@@ -106,6 +107,7 @@ export interface InlinedRule extends Operator {
 
   lower?: undefined;
   vjp?: undefined;
+  blocksGradient?: undefined;
   expand?: undefined;
 }
 
@@ -137,6 +139,9 @@ export interface TrainingRule extends Operator {
     cotangents: readonly (string | undefined)[],
     wanted: readonly boolean[],
   ): readonly (string | undefined)[];
+
+  /** Whether outputs do not depend on inputs as far as gradients go; it then needs no `vjp`. */
+  readonly blocksGradient?: boolean;
 
   /**
    * Emits the nodes that compute an operator which only graft's own graphs hold (domain `graft`); called when

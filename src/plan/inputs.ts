@@ -185,6 +185,8 @@ function outputWidth(graph: Graph, value: string): number | undefined {
     const dims = graph.initializers.get(input)?.dims;
     if (dims !== undefined && dims.length > 0) return dims[dims.length - 1];
   }
-  // An adapter is added to a projection's output, which has the same width.
-  return node.opType === "Add" ? outputWidth(graph, node.inputs[0]) : undefined;
+  // An adapter is added to a projection's output, which has the same width; DoRA also multiplies it.
+  return ["Add", "Mul", "Cast"].includes(node.opType)
+    ? outputWidth(graph, node.inputs[0])
+    : undefined;
 }

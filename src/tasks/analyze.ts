@@ -146,11 +146,16 @@ export async function analyze(
 
 type Adapter = WeightedAdapter["adapter"];
 
-/** @throws {BadInputError} for an adapter of scales */
+/** @throws {BadInputError} for an adapter of scales, or of DoRA */
 function checkAdapter(adapter: Adapter, label: string, onEvent: (event: AnalyzeEvent) => void) {
   if (adapter.config.adapterType === "scales") {
     throw new BadInputError(
       `${label}: it is an adapter of scales, whose change of the weights has no low rank`,
+    );
+  }
+  if (adapter.config.useDora) {
+    throw new BadInputError(
+      `${label}: it is an adapter of DoRA, which scales the weights' rows: their change has no low rank`,
     );
   }
   const beside = methodsOf(adapter.config).filter((method) => !isLowRank(method));

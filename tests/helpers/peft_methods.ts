@@ -238,6 +238,39 @@ export const PEFT_METHODS: readonly PeftMethod[] = [
     peft: { lora: { use_rslora: true } },
   },
   {
+    name: "DoRA",
+    ...INT4,
+    config: { useDora: true, learningRate: 3e-3, targetModules: ["v", "o", "mlp"] },
+    peft: {
+      lora: {
+        use_dora: true,
+        target_modules: ["v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"],
+      },
+    },
+  },
+  {
+    name: "DoRA with a saved module",
+    ...BERT,
+    config: {
+      useDora: true,
+      targetModules: ["query", "attention.output.dense"],
+      modulesToSave: ["classifier"],
+    },
+    peft: {
+      lora: {
+        use_dora: true,
+        target_modules: ["query", "attention.output.dense"],
+        modules_to_save: ["classifier"],
+      },
+    },
+  },
+  {
+    name: "DoRA from PiSSA",
+    ...INT4,
+    config: { useDora: true, initLoraWeights: "pissa" },
+    peft: { start: "own", lora: { use_dora: true, init_lora_weights: "pissa" } },
+  },
+  {
     name: "LoRA+",
     ...FLOATS,
     config: { loraplusLrRatio: 4, weightDecay: 0.1, learningRate: 2e-3 },

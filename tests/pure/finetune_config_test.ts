@@ -63,7 +63,7 @@ for (const [key, parameter] of Object.entries(FINE_TUNE_PARAMETERS)) {
 }
 
 const CONTRADICTIONS: readonly (readonly [Partial<FineTuneInput>, string, string])[] = [
-  [{ useDora: true }, "useDora", "useDora: true is not supported"],
+  [{ useDora: true, adapterType: ["scales"] }, "useDora", "useDora: true trains magnitudes beside"],
   [{ train: false }, "train", "train: false needs test: true"],
   [{ epochs: 1, iters: 2 }, "epochs", "Give epochs or iters, not both: current values are 1 and 2"],
   [{ memoryBudget: "much" }, "memoryBudget", "memoryBudget must be a size like 512M"],

@@ -26,6 +26,7 @@ function adapter(): Adapter & { card: AdapterCard } {
       rankPattern: {},
       alphaPattern: { fc: 8 },
       useRslora: true,
+      useDora: false,
       targetModules: ["fc"],
       modulesToSave: ["score"],
       taskType: "SEQ_CLS",
@@ -101,6 +102,8 @@ Deno.test("decodeAdapter() reads float16 tensors and the names PEFT uses in memo
   assertEquals([...read.saved.keys()], ["score"]);
 });
 
+const PAIR = { [key("lora_A")]: floats(2, 4), [key("lora_B")]: floats(6, 2) };
+
 const BAD_TENSORS: readonly (readonly [string, Readonly<Record<string, Tensor>>, string])[] = [
   ["A without B", { [key("lora_A")]: floats(2, 4) }, 'module "fc" has lora_A without lora_B'],
   ["B without A", { [key("lora_B")]: floats(6, 2) }, 'module "fc" has lora_B without lora_A'],
@@ -115,7 +118,21 @@ const BAD_TENSORS: readonly (readonly [string, Readonly<Record<string, Tensor>>,
     'module "fc" has rank 3, adapter_config.json says 2',
   ],
   ["integers", { [key("lora_A")]: tensor("int8", [2, 2], new Uint8Array(4)) }, "floating type"],
-  ["DoRA", { "base_model.model.fc.lora_magnitude_vector": floats(6) }, "DoRA"],
+  [
+    "a magnitude alone",
+    { "base_model.model.fc.lora_magnitude_vector": floats(6) },
+    "lora_magnitude_vector without lora_A and lora_B",
+  ],
+  [
+    "a magnitude of another size",
+    { ...PAIR, "base_model.model.fc.lora_magnitude_vector": floats(4) },
+    "lora_magnitude_vector must be [6]: current shape is [4]",
+  ],
+  [
+    "a magnitude without use_dora",
+    { ...PAIR, "base_model.model.fc.lora_magnitude_vector": floats(6) },
+    'module "fc" has a lora_magnitude_vector, adapter_config.json says use_dora: false',
+  ],
   ["an adapted embedding", { "base_model.model.emb.lora_embedding_A": floats(2, 4) }, "embedding"],
   ["trained biases", { "base_model.model.fc.lora_B.bias": floats(6) }, "no kind graft knows"],
   [
@@ -137,7 +154,10 @@ for (const [what, entries, message] of BAD_TENSORS) {
 
 const BAD_CONFIGS: readonly (readonly [Readonly<Record<string, unknown>>, string])[] = [
   [{ peft_type: "IA3" }, 'adapter kind "IA3" is not supported'],
-  [{ use_dora: true }, "DoRA (use_dora) is not supported"],
+  [
+    { use_dora: true, peft_type: "GRAFT_SCALES" },
+    'DoRA (use_dora) beside adapter kind "GRAFT_SCALES" is not supported',
+  ],
   [{ bias: "all" }, 'trained biases (bias: "all") is not supported'],
   [{ init_lora_weights: "pissa" }, 'init_lora_weights "pissa"'],
   [{ use_qalora: true }, 'option "use_qalora" is not supported'],

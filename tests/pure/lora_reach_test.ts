@@ -53,6 +53,7 @@ Deno.test("continueAdapter() keeps what the loss does not depend on as it was", 
       rankPattern: {},
       alphaPattern: {},
       useRslora: false,
+      useDora: false,
     },
     ...{ targetModules: ["dense", "pooler"], modulesToSave: [], gaussian: false },
   };

@@ -149,7 +149,15 @@ Deno.test("besideInitial() and its configuration describe the update less the in
   assertEquals(besideFrozen({ b: now.b }, now), now);
   for (const useRslora of [false, true]) {
     const config: PeftConfig = {
-      ...{ adapterType: "lora", rank: 2, alpha: 5, dropout: 0, useRslora, gaussian: false },
+      ...{
+        adapterType: "lora",
+        rank: 2,
+        alpha: 5,
+        dropout: 0,
+        useRslora,
+        useDora: false,
+        gaussian: false,
+      },
       ...{ rankPattern: { fc: 3 }, alphaPattern: { fc: 7 }, targetModules: [], modulesToSave: [] },
     };
     const wide = configBesideInitial(config);

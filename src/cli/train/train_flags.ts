@@ -62,7 +62,7 @@ export const TRAIN_FLAGS = {
   rankPattern: map("Other ranks for some modules", { ...P.rankPattern, group: ADAPTER }),
   alphaPattern: map("Other alphas for some modules", { ...P.alphaPattern, group: ADAPTER }),
   useRslora: boolean("Scale by alpha / √rank instead", { ...P.useRslora, group: ADAPTER }),
-  useDora: boolean("Refused: graft trains and merges plain LoRA, not DoRA", {
+  useDora: boolean("Train the magnitude of each row of a weight too: DoRA (arXiv:2402.09353)", {
     ...P.useDora,
     group: ADAPTER,
   }),

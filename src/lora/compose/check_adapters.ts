@@ -8,11 +8,17 @@ import { METHOD_NAMES } from "../peft_type.ts";
  * Checks that adapters belong to one base and task, and that what replaces the base's tensors (heads,
  * modules trained in full) comes from one adapter, with weight 1: such tensors cannot be added.
  *
- * @throws {BadInputError} for adapters of scales, and of several bases or tasks
+ * @throws {BadInputError} for adapters of scales, of DoRA, and of several bases or tasks
  * @throws {UsageError} for a head or a module that would have to be weighted or mixed
  */
 export function checkCombinable(adapters: readonly WeightedAdapter[]): void {
   for (const { adapter, label } of adapters) {
+    if (adapter.config.useDora) {
+      throw new BadInputError(
+        `${label}: it is an adapter of DoRA, whose magnitudes cannot be combined with others; ` +
+          "`graft merge` can merge it",
+      );
+    }
     const other = methodsOf(adapter.config).find((method) => method !== "lora");
     if (other === undefined) continue;
     const what = other === "scales" ? "is an adapter of scales" : `has ${METHOD_NAMES[other]}`;

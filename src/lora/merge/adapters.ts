@@ -5,6 +5,7 @@ import { UsageError } from "../../errors.ts";
 import type { Adapter } from "../adapter_files.ts";
 import { adapterSites, moduleOf } from "../apply.ts";
 import { injectBottlenecks } from "../bottleneck/inject.ts";
+import { withRowFactors } from "../dora.ts";
 import { addClassificationHead } from "../head.ts";
 import { inject } from "../inject.ts";
 import type { LoraWeights } from "../lora_weights.ts";
@@ -64,13 +65,23 @@ export function adapterChanges(
   adapters: readonly WeightedAdapter[],
 ): AdapterChanges {
   const modules = findModules(model);
+  const index = indexGraph(model.graph);
   const updates = new Map<string, Record<AdapterType, LowRankUpdate[]>>();
+  const factors = new Map<string, Float64Array>();
   for (const { adapter, weight, label } of adapters) {
     if (!Number.isFinite(weight)) {
       throw new UsageError(`The weight of ${label} must be a number: current value is ${weight}`);
     }
-    for (const { module, rank, scale } of adapterSites(modules, adapter)) {
-      const { a, b } = adapter.lora.get(module.path)!;
+    const sites = adapterSites(modules, adapter);
+    const matrices = withRowFactors(index, sites, adapter.lora);
+    for (const { module, rank, scale } of sites) {
+      const { a, b, rowFactors } = matrices.get(module.path)!;
+      if (rowFactors !== undefined) {
+        // W + Σ weight·(g ∘ W + … − W)
+        const sum = factors.get(module.path) ?? new Float64Array(module.outFeatures).fill(1);
+        Array.from(toNumbers(rowFactors)).forEach((g, row) => sum[row] += weight * (g - 1));
+        factors.set(module.path, sum);
+      }
       const lists = updates.get(module.path) ?? { lora: [], scales: [] };
       updates.set(module.path, lists);
       lists[adapter.config.adapterType].push({
@@ -86,9 +97,11 @@ export function adapterChanges(
   return {
     changes: [...paths].map((path) => {
       const { lora = [], scales = [] } = updates.get(path) ?? {};
+      const rowFactors = factors.get(path);
       return {
         path,
         updates: lora,
+        ...(rowFactors && { rowFactors }),
         ...(scales.length === 0 ? {} : { scaleUpdates: scales }),
         ...replaced.get(path),
       };
@@ -199,12 +212,16 @@ function joined(
 ) {
   const sites: LoraSite[] = [];
   const weights = new Map<string, LoraWeights>();
-  for (const { path, [of]: updates = [] } of changes) {
+  for (const { path, [of]: updates = [], rowFactors } of changes) {
     const module = modules.get(path);
     if (module === undefined || updates.length === 0) continue;
     const rank = updates.reduce((sum, update) => sum + update.rank, 0);
     sites.push({ module, rank, alpha: rank, scale: 1, dropout: 0 });
-    weights.set(path, stacked(updates, rank, module.outFeatures, columnsOf(module)));
+    const factors = of === "updates" && rowFactors !== undefined
+      ? { rowFactors: float32([module.outFeatures], rowFactors) }
+      : {};
+    const matrices = stacked(updates, rank, module.outFeatures, columnsOf(module));
+    weights.set(path, { ...matrices, ...factors });
   }
   return { sites, weights };
 }

@@ -1,6 +1,6 @@
 /**
- * The changes of one weight in a merge: low-rank updates are added to it or multiply its scales, or a
- * fully trained weight replaces it.
+ * The changes of one weight in a merge: its rows are scaled, low-rank updates are added to it or multiply its
+ * scales, or a fully trained weight replaces it.
  */
 
 /** weight·scale·B·A for one adapter at one module; A is [rank, in], B is [out, rank], row-major. */
@@ -23,6 +23,11 @@ export interface ModuleChange {
    * a row], B [out, rank].
    */
   readonly scaleUpdates?: readonly LowRankUpdate[];
+  /**
+   * Factors of the weight's rows before anything is added, [out]: W' = factors ∘ W + Σ scale·B·A; absent
+   * for 1. DoRA's.
+   */
+  readonly rowFactors?: Float64Array;
   /** A fully trained weight, [out, in] row-major, that replaces the base's before the updates. */
   readonly weight?: Float32Array;
   /** A fully trained bias, [out]. */
@@ -61,6 +66,8 @@ export function addChanges(
       if (change.weight !== undefined) {
         row.set(change.weight.subarray(local * cols, (local + 1) * cols));
       }
+      const factor = change.rowFactors?.[local] ?? 1;
+      if (factor !== 1) { for (let k = 0; k < cols; k++) row[k] *= factor; }
       if (addUpdates(sum.fill(0), local, cols, change.updates)) {
         for (let k = 0; k < cols; k++) row[k] += sum[k];
       }

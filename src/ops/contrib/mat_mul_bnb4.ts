@@ -8,7 +8,7 @@ import { rowsOfFirst } from "../rows.ts";
 import type { OpRule } from "../types.ts";
 import { inferPackedLinear, packedSizes } from "./packed_linear.ts";
 import { castTo } from "../cast.ts";
-import { namedInputs, refuse, requireAttribute, required } from "./support.ts";
+import { namedInputs, refuse, requireAttribute, required, shared } from "./support.ts";
 
 /** `training_mode` chooses between kernels that compute the same. */
 
@@ -37,12 +37,17 @@ export const MatMulBnb4: OpRule = {
       refuse(node, `blocks of ${blockSize} that ${rows}x${columns} weights do not fill`);
     }
     const x = required(node, "A", A);
-    const weight = dequantizeCodebook(b, {
+    const stored = {
       codebook,
       data: required(node, "B", B),
       scales: required(node, "absmax", absmax),
       ...sizes,
-    });
+    };
+    const weight = shared(
+      b,
+      `dequantized ${JSON.stringify(stored)}`,
+      () => dequantizeCodebook(b, stored),
+    );
     return [frozenLinear(b, x, castTo(b, weight, b.known(x).dtype))];
   },
 };

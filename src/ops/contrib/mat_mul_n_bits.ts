@@ -12,7 +12,7 @@ import { rowsOfFirst } from "../rows.ts";
 import type { OpRule } from "../types.ts";
 import { inferPackedLinear, packedSizes } from "./packed_linear.ts";
 import { castTo } from "../cast.ts";
-import { namedInputs, refuse, requireAttribute, required } from "./support.ts";
+import { namedInputs, refuse, requireAttribute, required, shared } from "./support.ts";
 
 export const MatMulNBits: OpRule = {
   opType: "MatMulNBits",
@@ -37,13 +37,19 @@ export const MatMulNBits: OpRule = {
     const data = required(node, "B", B);
     if (b.dims(data).includes(0)) refuse(node, 'an empty input "B"');
     const x = required(node, "A", A);
-    const weight = dequantizeBlocks(b, {
+    const stored = {
       data,
       scales: required(node, "scales", scales),
       zeroPoints: zero_points,
       ...packedSizes(node),
       bits,
-    }, dequantForm);
+    } as const;
+    // Two products with one weight, as DoRA has, need its floats once.
+    const weight = shared(
+      b,
+      `dequantized ${JSON.stringify(stored)}`,
+      () => dequantizeBlocks(b, stored, dequantForm),
+    );
     return [frozenLinear(b, x, castTo(b, weight, b.known(x).dtype), bias)];
   },
 };

@@ -71,7 +71,7 @@ export const DropoutMask: OpRule = {
     return [{ dtype, dims }];
   },
 
-  vjp: (_, node) => node.inputs.map(() => undefined),
+  blocksGradient: true,
 
   expand(b, node) {
     const [x, seed, salt] = node.inputs;

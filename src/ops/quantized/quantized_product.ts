@@ -1,6 +1,7 @@
 /** Weights of products with parameters per column. */
 import type { GraphBuilder } from "../../graph/builder.ts";
 import { int } from "../../graph/attributes.ts";
+import { shared } from "../contrib/support.ts";
 import { elementCount } from "../../graph/tensor.ts";
 
 /**
@@ -27,7 +28,9 @@ export function dequantizedColumns(
     if (!perColumn || b.dims(flat)[0] === columns) return flat;
     return b.op("Expand", [flat, b.int64s([columns])]);
   };
-  const inputs = [weight, parameter(scale)];
-  if (zeroPoint !== undefined) inputs.push(parameter(zeroPoint));
-  return b.op("DequantizeLinear", inputs, { axis: int(dims.length - 1) });
+  return shared(b, `dequantized ${JSON.stringify([weight, scale, zeroPoint])}`, () => {
+    const inputs = [weight, parameter(scale)];
+    if (zeroPoint !== undefined) inputs.push(parameter(zeroPoint));
+    return b.op("DequantizeLinear", inputs, { axis: int(dims.length - 1) });
+  });
 }

@@ -57,6 +57,7 @@ export const FURTHER_CASES: readonly OpCase[] = [
     inputs: [f([3, 4]), f([3, 4])],
     outputs: 3,
   },
+  { title: "of rows", domain: GRAFT, opType: "StopGradient", inputs: [f([3, 4])] },
   { title: "of rows", domain: GRAFT, opType: "GeluAndSlope", inputs: [f([3, 4])], outputs: 2 },
   {
     title: "of rows",
