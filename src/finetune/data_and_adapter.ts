@@ -3,6 +3,7 @@ import { GuardedText } from "../data/mod.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { type LinearModule, otherProducts } from "../lora/mod.ts";
+import { parseLoraStart } from "../lora/start.ts";
 import { countParameters } from "../model/count_parameters.ts";
 import { readModelLabels } from "../model/model_labels.ts";
 import { textInputsOf } from "../model/text_inputs.ts";
@@ -56,6 +57,9 @@ export async function openDataAndAdapter(
   using resources = new DisposableStack();
   resources.use(data);
   if (data.task === "causal") checkScoresTokens(model, config.data);
+  if (targets !== undefined && parseLoraStart(config.initLoraWeights).from !== "random") {
+    onEvent({ kind: "start from weights", layers: targets.sites.length });
+  }
   const adapted = before === undefined
     ? addAdapter(model, config, data.labels, targets)
     : adaptFurther(model, before, config, data.labels, later.hold);

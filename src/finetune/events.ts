@@ -25,6 +25,8 @@ export type PreparationEvent =
     readonly classes: boolean;
     readonly report: PrepareReport;
   }
+  /** A and B of so many layers are initialised from weights, which takes a while. */
+  | { readonly kind: "start from weights"; readonly layers: number }
   /** About the adapter that training continues from. */
   | AdapterNote
   /** Parameters that are trained, and all of them. */

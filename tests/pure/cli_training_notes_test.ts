@@ -25,6 +25,10 @@ const NOTES: readonly (readonly [FineTuneEvent, string])[] = [
     "1,200 products with weights of the file are no targets: graft does not see through what " +
     'prepares them (the first is node "mix")',
   ],
+  [
+    { kind: "start from weights", layers: 60 },
+    "Initialising the adapter of 60 layers from weights",
+  ],
   [{ kind: "parameters", trainable: 5, all: 2000 }, "Trainable parameters: 0.25% (5 of 2,000)"],
   [{ kind: "adapter note", text: "A note" }, "A note"],
   [

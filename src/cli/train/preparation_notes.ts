@@ -43,6 +43,8 @@ function sentence(event: Exclude<PreparationEvent, NumericEvent | Of<"encoded" |
         formatCount(event.count)
       } products with weights of the file are no targets: graft ` +
         `does not see through what prepares them (the first is node "${event.first}")`;
+    case "start from weights":
+      return `Initialising the adapter of ${formatCount(event.layers)} layers from weights`;
     case "adapter note":
       return event.text;
     case "runtime note":
