@@ -3,6 +3,7 @@
  * waits while requests wait, and a restart of the server continues it after its last checkpoint.
  */
 import { join, resolve } from "@std/path";
+import { StorageError } from "../errors.ts";
 import { exists, makeDirectory, removeDirectory, replaceFile } from "../system/durable_files.ts";
 import { unixSeconds } from "../system/unix_time.ts";
 import { listCheckpoints } from "../train/checkpoint_files.ts";
@@ -144,7 +145,7 @@ export class Jobs {
 
   /** Ends a job, and forgets what it has learned. */
   cancel(record: JobRecord): JobRecord {
-    const cancelled = this.#end(record, { state: "cancelled" });
+    const cancelled = this.#save(endedWith(record, { state: "cancelled" }));
     this.#event(record.id, "info", "Cancelled");
     if (this.#running?.id === record.id) this.#running.process.stop();
     else this.#forget(record);
@@ -215,7 +216,9 @@ export class Jobs {
       this.#waiting = setTimeout(() => this.#next(), TURN_MS);
       return;
     }
-    this.#work = this.#run(oldest).then(() => {
+    const { id } = oldest;
+    const run = this.#run(oldest).catch((error) => this.#fail(this.#records.get(id)!, `${error}`));
+    this.#work = run.then(() => {
       turn[Symbol.dispose]();
       this.#running = undefined;
       this.#next();
@@ -226,11 +229,15 @@ export class Jobs {
     const { id } = record;
     const folder = join(this.#options.folder, id);
     const adapter = this.adapterFolder(record);
-    this.#save({ ...record, state: "running" });
+    this.#note({ ...record, state: "running" });
     this.#event(id, "info", "Training begins or goes on");
     const metrics = new MetricsTail(join(adapter, "metrics.jsonl"));
     const tell = () => {
-      for (const { message, data } of metrics.fresh()) this.#event(id, "info", message, data);
+      try {
+        for (const { message, data } of metrics.fresh()) this.#event(id, "info", message, data);
+      } catch {
+        // Out of descriptors, say: the next line finds them.
+      }
     };
     const { model, flags, isBusy } = this.#options;
     const process = startTraining(
@@ -255,7 +262,7 @@ export class Jobs {
   #isTurnOver(id: string): boolean {
     const record = this.#records.get(id)!;
     if (record.state !== "running" || this.#options.turns?.isWanted() !== true) return false;
-    this.#save({ ...record, state: "queued" });
+    this.#note({ ...record, state: "queued" });
     this.#event(id, "info", "Lets a round of the service train first, and goes on after it");
     return true;
   }
@@ -264,7 +271,7 @@ export class Jobs {
     const { id } = record;
     if (record.state === "cancelled") return this.#forget(record);
     if (end.ended === "stopped") {
-      // Paused, or a round goes first, or the server ends: then the record still says that it runs.
+      // Paused, or queued behind a round, or the server ends: then the record still says that it runs.
       return;
     }
     if (end.ended === "killed") {
@@ -280,7 +287,9 @@ export class Jobs {
     const folder = this.adapterFolder(record);
     const hindrance = await this.#options.onTrained(name, folder);
     const served = hindrance === undefined;
-    this.#end(record, { state: "succeeded", ...(served ? { trainedModel: name } : {}) });
+    this.#note(
+      endedWith(record, { state: "succeeded", ...(served ? { trainedModel: name } : {}) }),
+    );
     this.#event(
       id,
       "info",
@@ -291,12 +300,8 @@ export class Jobs {
   }
 
   #fail(record: JobRecord, error: string): void {
-    this.#end(record, { state: "failed", error });
+    this.#note(endedWith(record, { state: "failed", error }));
     this.#event(record.id, "error", error);
-  }
-
-  #end(record: JobRecord, change: Partial<JobRecord>): JobRecord {
-    return this.#save({ ...record, ...change, finished: unixSeconds() });
   }
 
   #save(record: JobRecord): JobRecord {
@@ -304,6 +309,19 @@ export class Jobs {
     replaceFile(path, new TextEncoder().encode(JSON.stringify(record)));
     this.#records.set(record.id, record);
     return record;
+  }
+
+  /**
+   * As {@linkcode Jobs.#save}, for what nobody has asked for: a disk that is full ends no server. A later
+   * start goes on from what the disk has.
+   */
+  #note(record: JobRecord): void {
+    this.#records.set(record.id, record);
+    try {
+      this.#save(record);
+    } catch (error) {
+      if (!(error instanceof StorageError)) throw error;
+    }
   }
 
   #event(
@@ -319,13 +337,23 @@ export class Jobs {
       message,
       ...(data === undefined ? {} : { data }),
     };
-    Deno.writeTextFileSync(this.#eventsPath(id), JSON.stringify(event) + "\n", { append: true });
+    try {
+      Deno.writeTextFileSync(this.#eventsPath(id), JSON.stringify(event) + "\n", { append: true });
+    } catch {
+      // A disk that is full: the job matters more.
+    }
   }
 
   #eventsPath(id: string): string {
     return join(this.#options.folder, id, "events.jsonl");
   }
 }
+
+const endedWith = (record: JobRecord, change: Partial<JobRecord>): JobRecord => ({
+  ...record,
+  ...change,
+  finished: unixSeconds(),
+});
 
 /** The turn where nothing else trains. */
 const ALWAYS: Disposable = { [Symbol.dispose]() {} };

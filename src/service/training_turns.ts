@@ -4,6 +4,7 @@
  * a kill leaves nothing behind.
  */
 import { join } from "@std/path";
+import { StorageError } from "../errors.ts";
 import type { TrainingTurns } from "../jobs/jobs.ts";
 import { makeDirectory } from "../system/durable_files.ts";
 import { HeldFolder } from "../system/held_folder.ts";
@@ -24,12 +25,25 @@ export class JobTurns implements TrainingTurns {
   }
 
   claim(): Disposable | undefined {
-    return this.isWanted() ? undefined : tryLock(this.folder, JOBS);
+    return this.isWanted() ? undefined : this.#attempt(() => tryLock(this.folder, JOBS));
   }
 
   isWanted(): boolean {
-    using free = tryLock(this.folder, ROUND);
-    return free === undefined;
+    const isFree = this.#attempt(() => {
+      using free = tryLock(this.folder, ROUND);
+      return free !== undefined;
+    });
+    return isFree === false;
+  }
+
+  /** Out of descriptors, say, it is not known: jobs look again. */
+  #attempt<T>(action: () => T): T | undefined {
+    try {
+      return action();
+    } catch (error) {
+      if (error instanceof StorageError) return undefined;
+      throw error;
+    }
   }
 }
 

@@ -180,6 +180,32 @@ Deno.test("graft serve: a job that cannot train fails with its reason, and uploa
   });
 });
 
+Deno.test("graft serve: a job whose record and events cannot be written ends, and not the server", async () => {
+  await inTempDir(async (folder) => {
+    await using server = await trainingIn(folder);
+    const { client, url } = server;
+    const file = await upload(client, ROWS);
+    const job = await client.fineTuning.jobs.create({
+      ...{ model: NAME, training_file: file.id },
+      hyperparameters: { n_epochs: 1 },
+    });
+    // As if the disk were full.
+    for (const name of ["job.json", "events.jsonl"]) {
+      const path = `${folder}/jobs/${job.id}/${name}`;
+      Deno.removeSync(path);
+      Deno.mkdirSync(`${path}/in the way`, { recursive: true });
+    }
+    const { status, fine_tuned_model: model } = await until(
+      client,
+      job.id,
+      ({ status }) => status === "succeeded" || status === "failed",
+    );
+    assertEquals(status, "succeeded");
+    assert((await client.models.list()).data.some(({ id }) => id === model));
+    assertEquals(await (await fetch(`${url}/health`)).json(), { status: "ok" });
+  });
+});
+
 Deno.test("graft serve: a job on a classifier succeeds, and says where its adapter is", async () => {
   await inTempDir(async (folder) => {
     const model = "tiny-bert-torch-fp32";
