@@ -144,6 +144,7 @@ export {
 } from "./src/data/encode_batches.ts";
 export type { Noted, PrepareReport } from "./src/data/prepare.ts";
 export type { EncodedRows } from "./src/data/token_store.ts";
+export type { Part } from "./src/data/deal_rows.ts";
 export type { OrderOptions } from "./src/data/order.ts";
 export { type Batch, Batches, type CollateOptions } from "./src/data/batches.ts";
 export type { Buckets } from "./src/data/buckets.ts";
@@ -163,6 +164,7 @@ export {
   type FineTuneOptions,
   type FineTuneOutput,
   type FineTunePauses,
+  type FineTuneRanks,
   type FineTuneResult,
   type FineTuneSteps,
   type NumericEvent,

@@ -10,7 +10,6 @@
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { join } from "@std/path";
-import type { Analysis, MatrixAnalysis } from "../../src/analysis/analysis.ts";
 import { mean } from "../../src/statistics.ts";
 import { exists } from "../../src/system/durable_files.ts";
 import { markdownTable } from "../markdown_table.ts";
@@ -44,21 +43,46 @@ async function adapter(rank: number, seed: number): Promise<string> {
   return path;
 }
 
-async function analysis(adapters: readonly string[], name: string): Promise<Analysis> {
+/** What is read of `report.json`. */
+interface Report {
+  readonly adapters: readonly { readonly rank: number }[];
+  readonly matrices: readonly Matrix[];
+}
+
+interface Matrix {
+  readonly path: string;
+  readonly rows: number;
+  readonly cols: number;
+  readonly norm: number;
+  readonly updates: readonly (Update | null)[];
+  readonly pair: Readonly<Record<"inputs" | "outputs", readonly (readonly number[])[]>> | null;
+}
+
+interface Update {
+  readonly norm: number;
+  readonly directions: {
+    readonly of_update: number;
+    readonly of_weight: number | null;
+    readonly of_random: number;
+    readonly amplification: number | null;
+  } | null;
+}
+
+async function analysis(adapters: readonly string[], name: string): Promise<Report> {
   const report = join(folder, name);
   await graft("analyze", "-m", model, "--adapter-path", adapters.join(), "--report", report);
   return JSON.parse(Deno.readTextFileSync(join(report, "report.json")));
 }
 
 /** Values by the last part of a module's path, in the order of the model. */
-function byTarget(matrices: readonly MatrixAnalysis[]): Map<string, MatrixAnalysis[]> {
+function byTarget(matrices: readonly Matrix[]): Map<string, Matrix[]> {
   return Map.groupBy(matrices, ({ path }) => path.split(".").at(-1)!);
 }
 
 /** Numbers of directions that the tables show. */
 const SHOWN: readonly (readonly [number, number])[] = [[1, 1], [1, 8], [4, 4], [8, 8], [8, 64]];
 
-function similarities(found: Analysis): string {
+function similarities(found: Report): string {
   const rows = [...byTarget(found.matrices)].flatMap(([target, matrices]) =>
     (["inputs", "outputs"] as const).map((side) => {
       const grids = matrices.flatMap(({ pair }) => pair === null ? [] : [pair[side]]);
@@ -83,7 +107,7 @@ function similarities(found: Analysis): string {
   );
 }
 
-function amplifications(analyses: readonly Analysis[]): string {
+function amplifications(analyses: readonly Report[]): string {
   const rows = analyses.flatMap(({ adapters, matrices }) =>
     [...byTarget(matrices)].map(([target, own]) => {
       const updates = own.flatMap(({ updates: [update], norm }) =>
@@ -94,9 +118,9 @@ function amplifications(analyses: readonly Analysis[]): string {
       return [
         target,
         String(adapters[0].rank),
-        meanOf(({ ofUpdate }) => ofUpdate).toFixed(3),
-        meanOf(({ ofWeight }) => ofWeight).toFixed(2),
-        meanOf(({ ofRandom }) => ofRandom).toFixed(3),
+        meanOf(({ of_update }) => of_update).toFixed(3),
+        meanOf(({ of_weight }) => of_weight).toFixed(2),
+        meanOf(({ of_random }) => of_random).toFixed(3),
         meanOf(({ weight }) => weight).toFixed(2),
         meanOf(({ norm }) => norm).toFixed(3),
         meanOf(({ amplification }) => amplification).toFixed(2),

@@ -38,6 +38,7 @@ export function exitCodeLines(columns = HELP_COLUMNS): string[] {
 /** Environment variables that graft reads, with their meanings. */
 export const ENVIRONMENT: readonly (readonly [name: string, meaning: string])[] = [
   ["GRAFT_ORT_LIB", "another libonnxruntime than the one that graft includes"],
+  ["GRAFT_MPI_LIB", "the MPI library of several boards' training, if the system does not find it"],
   [
     "GRAFT_ORT_LOG",
     "how much ONNX Runtime writes to standard error: verbose, info, warning, error or fatal",

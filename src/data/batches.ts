@@ -2,6 +2,7 @@
 import { int64 } from "../graph/tensor.ts";
 import { bucketFor, type Buckets } from "./buckets.ts";
 import { type EncodedRow, targetCount } from "./encode.ts";
+import { dealRows, type Part } from "./deal_rows.ts";
 import { batchRows, type OrderOptions } from "./order.ts";
 import { IGNORED, type TokenBatch } from "./targets.ts";
 import type { EncodedRows } from "./token_store.ts";
@@ -31,6 +32,7 @@ export interface CollateOptions {
 
 /** Collects rows into one batch. */
 export function collate(rows: readonly EncodedRow[], options: CollateOptions): Batch {
+  if (rows.length === 0) return noRows(options);
   const longest = rows.reduce((most, { ids }) => Math.max(most, ids.length), 1);
   const length = bucketFor(options.buckets, longest);
   const dims = [rows.length, length];
@@ -63,6 +65,18 @@ export function collate(rows: readonly EncodedRow[], options: CollateOptions): B
   };
 }
 
+/** What a process has of a batch with fewer rows than processes. */
+function noRows({ buckets, tokenTypeIds }: CollateOptions): Batch {
+  const none = int64([0, bucketFor(buckets, 1)], new BigInt64Array());
+  return {
+    inputIds: none,
+    attentionMask: none,
+    ...(tokenTypeIds ? { tokenTypeIds: none } : {}),
+    tokenCount: 0,
+    targetCount: 0,
+  };
+}
+
 /**
  * Batches by epoch and index. The same position gives the same batch in every run over the same rows,
  * options and seed, so that a resume needs only the position.
@@ -76,7 +90,13 @@ export class Batches {
    *
    * @throws {RangeError} unless the batch size is a whole number of at least 1
    */
-  constructor(readonly rows: EncodedRows, readonly options: OrderOptions & CollateOptions) {
+  constructor(
+    readonly rows: EncodedRows,
+    readonly options: OrderOptions & CollateOptions & {
+      /** The process whose rows of each batch these are; absent: all rows. */
+      readonly part?: Part;
+    },
+  ) {
     const { batchSize } = options;
     if (!Number.isInteger(batchSize) || batchSize < 1) {
       throw new RangeError(
@@ -109,7 +129,11 @@ export class Batches {
   /** Row numbers of every batch of an epoch. */
   rowsOf(epoch: number): readonly Uint32Array[] {
     if (this.#epoch !== epoch) {
-      this.#plan = batchRows(this.rows, epoch, this.options);
+      const { part } = this.options;
+      const whole = batchRows(this.rows, epoch, this.options);
+      this.#plan = part === undefined
+        ? whole
+        : whole.map((chosen) => dealRows(chosen, this.rows, part));
       this.#epoch = epoch;
     }
     return this.#plan;

@@ -3,6 +3,7 @@ import { Batches } from "./batches.ts";
 import { defaultBuckets } from "./buckets.ts";
 import type { DataConfig } from "./data_config.ts";
 import type { Dataset } from "./dataset.ts";
+import type { Part } from "./deal_rows.ts";
 import { TemporaryBytes } from "./io/file_source.ts";
 import type { LabelMap } from "./labels.ts";
 import type { OrderOptions } from "./order.ts";
@@ -42,6 +43,8 @@ export interface EncodeBatchesOptions {
   readonly labels?: LabelMap;
   /** Called with the counts of what was encoded, cut and left out. */
   readonly onEncoded?: (report: PrepareReport) => void;
+  /** The process whose rows of each batch to take; absent: all rows. */
+  readonly part?: Part;
   /** Takes over files that the batches are read from. */
   readonly resources: DisposableStack;
 }
@@ -54,7 +57,7 @@ export interface EncodeBatchesOptions {
  */
 export async function encodeBatches(
   dataset: Dataset,
-  { order, indices, model, config, labels, onEncoded, resources }: EncodeBatchesOptions,
+  { order, indices, model, config, labels, part, onEncoded, resources }: EncodeBatchesOptions,
 ): Promise<Batches> {
   const large = dataset.source.sizeBytes >= ON_DISK_FROM_BYTES;
   const bytes = large ? resources.use(new TemporaryBytes()) : new MemoryBytes();
@@ -75,6 +78,7 @@ export async function encodeBatches(
     padId: model.text.info.padId ?? 0,
     buckets: model.length === undefined ? defaultBuckets(maxLength) : [model.length],
     tokenTypeIds: model.tokenTypeIds,
+    part,
   });
 }
 

@@ -49,6 +49,7 @@ export async function batchShapes(
   const shapes = new Map<string, number>();
   const sizes: { readonly i: number; readonly size: number }[] = [];
   batches.rowsOf(0).forEach((chosen, i) => {
+    if (chosen.length === 0) return;
     const counts = Array.from(chosen, (row) => rows.tokenCount(row));
     const length = bucketFor(options.buckets, Math.max(1, ...counts));
     const tokens = counts.reduce((sum, count) => sum + count, 0);

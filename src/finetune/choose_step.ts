@@ -4,6 +4,7 @@ import type { TrainingForms } from "../kernels/training_forms.ts";
 import { modelDigest } from "../lora/digest.ts";
 import { type Arithmetic, isRotated, isSliced } from "../plan/arithmetic.ts";
 import { openProcessor } from "../runtime/open_runner.ts";
+import { firstBatch } from "../train/first_batch.ts";
 import { chooseArithmetic } from "../train/choose_arithmetic.ts";
 import type { PlannedModel } from "../train/planned_model.ts";
 import { checkForward } from "./check_forward.ts";
@@ -44,7 +45,7 @@ export async function chooseStep(
   const first = await open(await fastArithmetic(source, forms) ?? exact);
   using untilChosen = new DisposableStack();
   untilChosen.use(first.step);
-  const batch = await data.train.batch(0, 0);
+  const batch = await firstBatch(data.train);
   const cut = await checkForward(runner, adapted.model, first.step, batch, onEvent);
   if (runner.providers.length > 0) {
     using processor = openProcessor(config);

@@ -162,6 +162,12 @@ export interface FineTunePauses {
   readonly window?: string;
 }
 
+/** Several boards that train together, started by an MPI launcher. */
+export interface FineTuneRanks {
+  /** Seconds after which a rank that does not answer counts as lost. */
+  readonly collectiveTimeout: number;
+}
+
 /** Everything that decides a fine-tuning run; {@linkcode resolveConfig} makes one. */
 export interface FineTuneConfig
   extends
@@ -170,6 +176,7 @@ export interface FineTuneConfig
     FineTuneSteps,
     FineTuneOutput,
     FineTunePauses,
+    FineTuneRanks,
     RuntimeOptions {}
 
 /** A configuration as a program writes it: absent parameters take their defaults. */

@@ -1,4 +1,5 @@
 /** The data of a fine-tuning run and the adapter that learns it. */
+import type { Part } from "../data/deal_rows.ts";
 import { GuardedText } from "../data/mod.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
@@ -19,6 +20,7 @@ import { adaptFurther, virtualTokensOf } from "./continue_adapter.ts";
 import type { OnEvent, PreparationEvent } from "./events.ts";
 import { HeldEvents } from "./held_events.ts";
 import { checkScoresTokens, labelsFor, vocabularyOf } from "./model_outputs.ts";
+import type { Peers } from "../train/peers.ts";
 import { loadTrainingData, type TrainingData } from "./training_data.ts";
 
 /** Encoded data, and the tokenizer that encoded it. */
@@ -35,14 +37,17 @@ export interface DataAndAdapter extends LoadedData, Disposable {
 /**
  * Reads the data and injects a new adapter, or the one to continue from, into the model.
  *
- * @param loadData loads other data than the configuration names
+ * @param own other data than the configuration names, and processes with which its rows are shared
  * @throws {BadInputError | UsageError} for targets, data or an adapter that do not fit the model
  */
 export async function openDataAndAdapter(
   base: BaseModel,
   config: FineTuneConfig,
   onEvent: OnEvent<PreparationEvent>,
-  loadData?: (model: Model) => LoadedData,
+  { loadData, peers }: {
+    readonly loadData?: (model: Model) => LoadedData;
+    readonly peers?: Peers;
+  } = {},
 ): Promise<DataAndAdapter> {
   const { model } = base;
   const { resumeAdapterFile: before } = config;
@@ -52,7 +57,8 @@ export async function openDataAndAdapter(
   using later = new HeldEvents(onEvent);
   if (targets !== undefined) reportOthers(model, targets.modules, later.hold);
   const virtual = before === undefined ? targets?.virtual?.config : virtualTokensOf(before);
-  const loaded = loadData?.(model) ?? await encodeData(base, config, virtual, later.hold);
+  const loaded = loadData?.(model) ??
+    await encodeData(base, config, virtual, later.hold, partOf(peers));
   const { data } = loaded;
   using resources = new DisposableStack();
   resources.use(data);
@@ -69,6 +75,10 @@ export async function openDataAndAdapter(
   return { ...loaded, adapted, [Symbol.dispose]: () => kept.dispose() };
 }
 
+/** The process among others whose rows are taken. */
+const partOf = (peers: Peers | undefined): Part | undefined =>
+  peers && { index: peers.rank, of: peers.count };
+
 /**
  * Reads and encodes the data. The tokenizer's tables can take more memory than a small model's weights: they
  * are freed before anything is compiled.
@@ -78,6 +88,7 @@ async function encodeData(
   config: FineTuneConfig,
   virtual: VirtualTokensConfig | undefined,
   onEvent: OnEvent<PreparationEvent>,
+  part: Part | undefined,
 ): Promise<LoadedData> {
   using own = await GuardedText.start(readTextFiles(folder));
   const text = withVirtualTokens(own, model, virtual);
@@ -86,6 +97,7 @@ async function encodeData(
     { text, ...textInputsOf(model.graph), vocabSize: vocabularyOf(model) },
     (found, source) => labelsFor(model, readModelLabels(folder), found, source),
     onEvent,
+    part,
   );
   return { data, tokenizerDigest: text.info.digest };
 }

@@ -60,7 +60,9 @@ export type PreparationEvent =
     readonly cosine: number;
     readonly relativeError: number;
   }
-  | NumericEvent;
+  | NumericEvent
+  /** Several boards train together. */
+  | { readonly kind: "ranks"; readonly count: number; readonly library: string };
 
 /** What was found about the numeric setting on the first batch. */
 export type NumericEvent =
@@ -72,6 +74,8 @@ export type NumericEvent =
 
 /** While it trains. */
 export type RunEvent =
+  /** Several boards have trained: the share of the time in which they waited for the wire and each other. */
+  | { readonly kind: "waited"; readonly share: number }
   /** A checkpoint that is not whole was passed over; a sentence. */
   | { readonly kind: "checkpoint ignored"; readonly text: string }
   | {

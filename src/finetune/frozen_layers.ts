@@ -1,5 +1,6 @@
 /** Frozen layers below everything trained, whose results a run can keep. */
 import type { Runner } from "../runtime/runner.ts";
+import { firstBatch } from "../train/first_batch.ts";
 import { VERSION } from "../version.ts";
 import { frozenPart } from "./adapted_model.ts";
 import { rowsAtOnce } from "./choose_numeric.ts";
@@ -14,7 +15,7 @@ export async function frozenLayers(
   { data: { train }, adapted }: DataAndAdapter,
 ): Promise<FrozenLayers | undefined> {
   const { step, baseDigest, forms } = chosen;
-  const batch = rowsAtOnce(chosen, await train.batch(0, 0));
+  const batch = rowsAtOnce(chosen, await firstBatch(train));
   if (step.planOf(batch, { passes: [] }).frozen === undefined) return undefined;
   const { dequantForm, integerForm, rotated, sliced } = forms;
   // Value by value: the order of an object's keys depends on whether it was measured or read by a resume.

@@ -6,6 +6,7 @@ export type {
   FineTuneInput,
   FineTuneOutput,
   FineTunePauses,
+  FineTuneRanks,
   FineTuneSteps,
 } from "./config.ts";
 export type {

@@ -38,7 +38,7 @@ export async function prepareTraining(
 ): Promise<TrainingParts<TokenBatch>> {
   using resources = new DisposableStack();
   const base = resources.use(openBase(config.model));
-  const learned = resources.use(await openDataAndAdapter(base, config, onEvent, own.loadData));
+  const learned = resources.use(await openDataAndAdapter(base, config, onEvent, own));
   signal?.throwIfAborted();
   const onNote = (message: Message) => onEvent({ kind: "runtime note", message });
   const runner = own.runner ?? resources.use(openRunner(config, { onNote }));

@@ -7,6 +7,8 @@ import type { Identity } from "../train/checkpoint.ts";
 import { CheckpointDirectory, type FoundCheckpoint } from "../train/checkpoint_files.ts";
 import { combineCallbacks, type TrainOutcome } from "../train/events.ts";
 import { stepsOf, train, type TrainSettings } from "../train/loop.ts";
+import type { Peers } from "../train/peers.ts";
+import { shareCheckpoint } from "../train/share_checkpoint.ts";
 import type { Batch, BatchSource } from "../train/step.ts";
 import { callbacksOf } from "./callbacks.ts";
 import { writeChosenMemory } from "./chosen_memory.ts";
@@ -25,6 +27,8 @@ export interface LoopOptions {
   readonly evaluations: Evaluations;
   readonly onEvent: OnEvent<RunEvent>;
   readonly signal?: AbortSignal;
+  /** Other processes of the run; the first of them writes. */
+  readonly peers?: Peers;
 }
 
 /**
@@ -37,17 +41,23 @@ export interface LoopOptions {
 export async function runLoop<B extends Batch>(
   parts: TrainingParts<B>,
   config: FineTuneConfig,
-  { evaluations, onEvent, signal }: LoopOptions,
+  { evaluations, onEvent, signal, peers }: LoopOptions,
 ): Promise<TrainOutcome> {
   const settings = settingsOf(config, parts.data);
   const gate = pauseGate(config);
-  const checkpoints = checkpointsFor(parts, config);
-  const found = findCheckpoint(checkpoints, config, onEvent);
-  const firstStep = found?.checkpoint.state.step ?? 0;
+  const checkpoints = (peers?.rank ?? 0) === 0 ? checkpointsFor(parts, config) : undefined;
+  const found = checkpoints && findCheckpoint(checkpoints, config, onEvent);
+  const resume = peers === undefined || !config.resume
+    ? found?.checkpoint
+    : await shareCheckpoint(peers, found?.checkpoint, identityOf(parts, config));
+  const firstStep = resume?.state.step ?? 0;
   onEvent({ kind: "started", totalSteps: settings.totalSteps, firstStep });
-  writeRunFiles(parts, config);
-  using metrics = openMetrics(parts, config, firstStep);
-  using kept = openPrefixCache(parts.frozen, config, settings, parts.data, onEvent);
+  if (checkpoints !== undefined) writeRunFiles(parts, config);
+  using metrics = checkpoints && openMetrics(parts, config, firstStep);
+  // Rows go to other processes when their number changes: what one has kept would be of no use.
+  using kept = peers === undefined
+    ? openPrefixCache(parts.frozen, config, settings, parts.data, onEvent)
+    : undefined;
   const outcome = await train({
     ...{ model: parts.model, optimizer: parts.optimizer, data: parts.data, settings },
     validation: config.valBatches === 0 ? undefined : parts.validation,
@@ -56,14 +66,14 @@ export async function runLoop<B extends Batch>(
       evaluations.callbacks,
       ...(metrics === undefined ? [] : [metrics.callbacks(peakMemory)]),
     ),
-    checkpoints: {
+    checkpoints: checkpoints && {
       save: (checkpoint) => {
         // A resume finds what the steps before its checkpoint have read.
         kept?.sync();
         return checkpoints.save(checkpoint);
       },
     },
-    ...{ resume: found?.checkpoint, signal, gate },
+    ...{ resume, signal, gate, peers },
   });
   if (outcome.end !== "interrupted") kept?.remove();
   return outcome;
@@ -121,7 +131,7 @@ function checkpointsFor(parts: TrainingParts, config: FineTuneConfig): Checkpoin
 }
 
 /** Parameters are stored under the names of their flags, as in checkpoints since the first release. */
-function identityOf({ identity, model }: TrainingParts, config: FineTuneConfig): Identity {
+export function identityOf({ identity, model }: TrainingParts, config: FineTuneConfig): Identity {
   const parameters = model.parameters.map(({ name, dims }) => `${name}[${dims}]`).join(" ");
   const chosen = IDENTITY_PARAMETERS.map((key) => [
     `--${kebab(key)}`,

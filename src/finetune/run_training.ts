@@ -4,6 +4,7 @@ import { saveAdapterAs } from "../model/store_adapter.ts";
 import { validate } from "../train/validate.ts";
 import type { TrainOutcome } from "../train/events.ts";
 import { viewParameters } from "../train/loop.ts";
+import type { Peers } from "../train/peers.ts";
 import type { Batch } from "../train/step.ts";
 import { checkHeldOut, checkRuns } from "./check_runs.ts";
 import type { FineTuneConfig } from "./config.ts";
@@ -18,6 +19,8 @@ export interface RunOptions {
   /** Ends the run cleanly after the current batch: the adapter and a checkpoint are saved. */
   readonly signal?: AbortSignal;
   readonly onEvent?: OnEvent<RunEvent>;
+  /** Other processes of the run, whose `ending` is then the signal; the first of them writes. */
+  readonly peers?: Peers;
 }
 
 /** The result of a fine-tuning run. */
@@ -41,34 +44,40 @@ export interface FineTuneResult {
 export async function runTraining<B extends Batch>(
   parts: TrainingParts<B>,
   asked: FineTuneConfig,
-  { signal, onEvent = () => {} }: RunOptions = {},
+  { signal, onEvent = () => {}, peers }: RunOptions = {},
 ): Promise<FineTuneResult> {
   const config = { ...asked, numeric: parts.numeric?.setting ?? asked.numeric };
   checkConfig(config);
   checkRuns(config);
   checkHeldOut(parts, config);
   const { adapterPath } = config;
-  if (!config.train) return { adapterPath, test: await runTest(parts, onEvent, signal) };
-  const training = await trainAndSave(parts, config, onEvent, signal);
+  const watched = { signal, onEvent, peers };
+  if (!config.train) return { adapterPath, test: await runTest(parts, watched) };
+  const training = await trainAndSave(parts, config, watched);
   if (training.end === "interrupted" || training.end === "diverged") {
     return { adapterPath, training };
   }
-  const stored = config.saveAs === undefined
+  const stored = config.saveAs === undefined || !writes(peers)
     ? undefined
     : storeAs(config.saveAs, adapterPath, onEvent);
-  const test = config.test ? await runTest(parts, onEvent, signal) : undefined;
+  const test = config.test ? await runTest(parts, watched) : undefined;
   return { adapterPath, training, stored, test };
 }
+
+type Watched = RunOptions & Required<Pick<RunOptions, "onEvent">>;
+
+/** Of several processes, the first writes. */
+const writes = (peers: Peers | undefined) => (peers?.rank ?? 0) === 0;
 
 async function trainAndSave<B extends Batch>(
   parts: TrainingParts<B>,
   config: FineTuneConfig,
-  onEvent: OnEvent<RunEvent>,
-  signal: AbortSignal | undefined,
+  { onEvent, signal, peers }: Watched,
 ): Promise<TrainOutcome> {
   const { adapterPath } = config;
   const evaluations = new Evaluations();
-  const outcome = await runLoop(parts, config, { evaluations, onEvent, signal });
+  const outcome = await runLoop(parts, config, { evaluations, onEvent, signal, peers });
+  if (!writes(peers)) return outcome;
   parts.saveAdapter(adapterPath, viewParameters(parts.model));
   await parts.saveEvaluation?.(adapterPath, evaluations.around(outcome.parametersOfStep));
   onEvent({ kind: "saved", adapterPath, outcome });
@@ -83,10 +92,9 @@ function storeAs(name: string, adapterPath: string, onEvent: OnEvent<RunEvent>):
 
 async function runTest<B extends Batch>(
   { model, test }: TrainingParts<B>,
-  onEvent: OnEvent<RunEvent>,
-  signal: AbortSignal | undefined,
+  { onEvent, signal, peers }: Watched,
 ): Promise<TestMetrics> {
-  const found = await validate(model, test!, -1, signal); // its presence was checked
+  const found = await validate(model, test!, -1, signal, peers); // its presence was checked
   if (found === undefined) throw signal!.reason;
   const metrics = { loss: found.loss, accuracy: found.accuracy };
   onEvent({ kind: "tested", metrics });

@@ -1,9 +1,12 @@
 /** Fine-tuning for programs: takes a configuration, writes an adapter and reports events on the way. */
 import type { TokenBatch } from "../data/targets.ts";
 import type { BatchSource } from "../train/step.ts";
+import type { Communicator } from "../distributed/communicator.ts";
 import { checkRuns } from "./check_runs.ts";
+import { EXIT, GraftError } from "../errors.ts";
 import type { FineTuneConfig, FineTuneInput } from "./config.ts";
 import type { FineTuneEvent, OnEvent } from "./events.ts";
+import { compareRanks, joinRanks } from "./join_ranks.ts";
 import { prepareTraining } from "./prepare_training.ts";
 import { resolveConfig } from "./resolve_config.ts";
 import { type FineTuneResult, runTraining } from "./run_training.ts";
@@ -25,15 +28,22 @@ export interface FineTuneOptions {
 export class Trainer implements Disposable {
   readonly #parts: TrainingParts<TokenBatch>;
   readonly #onEvent: OnEvent<FineTuneEvent>;
+  readonly #ranks: Communicator | undefined;
+  readonly #ending: AbortController;
+  #failed = false;
 
   private constructor(
     /** The configuration, with every default filled in. */
     readonly config: FineTuneConfig,
     parts: TrainingParts<TokenBatch>,
     onEvent: OnEvent<FineTuneEvent>,
+    ranks: Communicator | undefined,
+    ending: AbortController,
   ) {
     this.#parts = parts;
     this.#onEvent = onEvent;
+    this.#ranks = ranks;
+    this.#ending = ending;
   }
 
   /** The training rows in batches; they are released with the trainer. */
@@ -65,7 +75,15 @@ export class Trainer implements Disposable {
     const config = resolveConfig(input);
     checkRuns(config);
     signal?.throwIfAborted();
-    return new Trainer(config, await prepareTraining(config, { onEvent, signal }), onEvent);
+    const ending = new AbortController();
+    const ranks = joinRanks(config, ending.signal);
+    const told = (ranks?.rank ?? 0) === 0 ? onEvent : () => {};
+    if (ranks !== undefined) {
+      told({ kind: "ranks", count: ranks.count, library: ranks.library });
+    }
+    const parts = await prepareTraining(config, { own: { peers: ranks }, onEvent: told, signal });
+    if (ranks !== undefined) await compareRanks(ranks, parts, config);
+    return new Trainer(config, parts, told, ranks, ending);
   }
 
   /**
@@ -76,19 +94,42 @@ export class Trainer implements Disposable {
    * @throws {ParameterError} for parameters that need missing data
    * @throws {UsageError} if the run to resume had other settings or data
    * @throws {StorageError} if something cannot be written
+   * @throws {LostPeerError} if another rank of a job of several boards is gone
    */
-  run(
+  async run(
     { signal, test = this.config.test }: {
       readonly signal?: AbortSignal;
       readonly test?: boolean;
     } = {},
   ): Promise<FineTuneResult> {
-    return runTraining(this.#parts, { ...this.config, test }, { signal, onEvent: this.#onEvent });
+    const [ranks, onEvent] = [this.#ranks, this.#onEvent];
+    const config = { ...this.config, test };
+    if (ranks === undefined) return await runTraining(this.#parts, config, { signal, onEvent });
+    const stop = () => this.#ending.abort();
+    signal?.addEventListener("abort", stop);
+    if (signal?.aborted) stop();
+    try {
+      const watched = { signal: ranks.ending, onEvent, peers: ranks };
+      const began = performance.now();
+      const result = await runTraining(this.#parts, config, watched);
+      const seconds = (performance.now() - began) / 1000;
+      onEvent({ kind: "waited", share: ranks.seconds / seconds });
+      return result;
+    } catch (error) {
+      this.#failed = true;
+      // When this process ends: its message comes first.
+      ranks.endAllAtExit(error instanceof GraftError ? error.exitCode : EXIT.internal);
+      throw error;
+    } finally {
+      signal?.removeEventListener("abort", stop);
+    }
   }
 
   /** Frees model, data and runtime. */
   [Symbol.dispose](): void {
     this.#parts[Symbol.dispose]();
+    // After a failure other ranks do not leave, for which this one would wait.
+    if (!this.#failed) this.#ranks?.leave();
   }
 }
 

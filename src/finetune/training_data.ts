@@ -1,5 +1,6 @@
 /** The data of a training run: files found, split, encoded and batched. */
 import { columnsOf } from "../data/data_config.ts";
+import type { Part } from "../data/deal_rows.ts";
 import { encodeBatches, type ModelText, type RowOrder } from "../data/encode_batches.ts";
 import { findData } from "../data/io/data_folder.ts";
 import { FileSource } from "../data/io/file_source.ts";
@@ -33,6 +34,7 @@ export type DataChoice =
  *
  * @param labelsFor class names in the order of the ids that the model gives them, for the names that
  *   occur in the training data
+ * @param part the process whose rows of each batch to take; default all rows
  * @throws {BadInputError} naming file and line, for data that cannot be used
  * @throws {ParameterError} if there is no training data
  */
@@ -41,6 +43,7 @@ export async function loadTrainingData(
   model: ModelText,
   labelsFor: (found: ReadonlySet<string>, source: string) => LabelMap,
   onEvent: OnEvent<PreparationEvent & { readonly kind: "encoded" }>,
+  part?: Part,
 ): Promise<TrainingData> {
   using resources = new DisposableStack();
   const { trainPath, validPath, testPath } = partsOf(config);
@@ -51,11 +54,11 @@ export async function loadTrainingData(
   const train = await open(trainPath, config.task === "auto" ? undefined : config.task);
   const task = train.kind === "label" && config.task !== "causal" ? "classification" : "causal";
   const labels = task === "classification" ? labelsFor(train.labels, trainPath) : undefined;
-  const encode = (part: DataPart, dataset: Dataset, order: RowOrder, indices?: Uint32Array) =>
+  const encode = (which: DataPart, dataset: Dataset, order: RowOrder, indices?: Uint32Array) =>
     encodeBatches(dataset, {
-      ...{ order, indices, model, config, labels, resources },
+      ...{ order, indices, model, config, labels, part, resources },
       onEncoded: (report) =>
-        onEvent({ kind: "encoded", part, classes: labels !== undefined, report }),
+        onEvent({ kind: "encoded", part: which, classes: labels !== undefined, report }),
     });
 
   const valid = validPath === undefined ? undefined : await open(validPath, task);

@@ -2,7 +2,8 @@
 import { join } from "@std/path";
 import { parseDuration } from "../config/duration.ts";
 import { formatConfig } from "../config/file.ts";
-import { BusyError, ParameterError, RefusedError } from "../errors.ts";
+import { launchedBy } from "../distributed/launcher.ts";
+import { BusyError, ParameterError, RefusedError, UsageError } from "../errors.ts";
 import {
   DEFAULT_EPOCHS,
   FINE_TUNE_PARAMETERS,
@@ -95,6 +96,11 @@ export async function rankSearch(
   { onEvent = () => {}, signal = new AbortController().signal }: Watch<RankSearchEvent> = {},
 ): Promise<RankSearchResult> {
   const config = resolveSearch(input);
+  if (launchedBy((name) => Deno.env.get(name)) !== undefined) {
+    throw new UsageError(
+      "A search of ranks trains one adapter after another on one board: start it without mpirun",
+    );
+  }
   using _lock = takeFolder(config);
   using deadline = deadlineOf(config);
   using base = loadOnnx(findModelFile(config.model), openMapped);

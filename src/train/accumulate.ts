@@ -1,5 +1,6 @@
 /** One optimiser step: micro-batches, the gradient's norm, clipping, the update. */
 import type { Optimizer } from "./optimizer.ts";
+import type { Peers } from "./peers.ts";
 import type { Random } from "../random.ts";
 import type { DataPosition } from "./state.ts";
 import type { Batch, BatchSource, StepModel } from "./step.ts";
@@ -31,7 +32,7 @@ function advance(position: DataPosition, batches: number): DataPosition {
 }
 
 /**
- * Accumulates the gradients of a step's micro-batches.
+ * Accumulates the gradients of a step's micro-batches, and sums them over all processes.
  *
  * @returns `undefined` if the signal fired: the gradients so far are then of no use
  */
@@ -40,6 +41,7 @@ export async function accumulate<B extends Batch>(
   { data, position, count, isLast }: StepBatches<B>,
   random: Random,
   signal: AbortSignal | undefined,
+  peers?: Peers,
 ): Promise<Accumulated | undefined> {
   model.zeroGrad();
   let [lossSum, targetCount, tokens] = [0, 0, 0];
@@ -50,15 +52,28 @@ export async function accumulate<B extends Batch>(
     const batch = await batchAt(at);
     const next = advance(at, data.batches(at.epoch));
     const ends = isLast && (i + 1 === count || next.epoch !== position.epoch);
-    const upcoming = ends ? undefined : () => batchAt(next);
-    const loss = await model.accumulate(batch, random.next(), upcoming);
+    // One of several processes may have no row of an epoch's last batch.
+    const mayBeEmpty = peers !== undefined && next.batchIndex + 1 === data.batches(next.epoch);
+    const upcoming = ends || mayBeEmpty ? undefined : () => batchAt(next);
+    const seed = random.next();
+    at = next;
+    if (batch.tokenCount === 0) continue;
+    const loss = await model.accumulate(batch, ofRank(seed, peers?.rank ?? 0), upcoming);
     lossSum += loss.lossSum;
     targetCount += loss.targetCount;
     tokens += batch.tokenCount;
-    at = next;
+  }
+  if (peers !== undefined) {
+    [lossSum, targetCount, tokens] = await peers.sum([lossSum, targetCount, tokens]);
+    if (signal?.aborted) return undefined;
+    model.fillGrad?.();
+    await peers.sumGradients(model.parameters);
   }
   return { lossSum, targetCount, tokens, next: at };
 }
+
+/** Each process drops other elements: an odd multiple distinguishes their seeds. */
+const ofRank = (seed: number, rank: number) => (seed ^ Math.imul(rank, 0x9e3779b1)) >>> 0;
 
 /**
  * Mean loss above which a gradient of exactly zero does not mean a perfect fit. Parameters that exploded can

@@ -5,6 +5,7 @@
  * the next step is in the {@linkcode TrainState}, the parameters and the optimiser's state: a run
  * resumed from a checkpoint goes on exactly as the one that wrote it would have.
  */
+import type { Message } from "../errors.ts";
 import { firstNonFinite } from "../graph/finite.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { accumulate, applyStep } from "./accumulate.ts";
@@ -12,7 +13,9 @@ import type { Checkpoint, CheckpointSink } from "./checkpoint.ts";
 import { validate } from "./validate.ts";
 import type { TrainCallbacks, TrainOutcome } from "./events.ts";
 import type { Optimizer } from "./optimizer.ts";
+import { LostPeerError } from "./lost_peer_error.ts";
 import { type Gate, sleep } from "./pause.ts";
+import type { Peers } from "./peers.ts";
 import { Random } from "../random.ts";
 import { learningRateAt, type LearningRateSchedule } from "./learning_rate.ts";
 import { type DataPosition, initialState, type TrainState } from "./state.ts";
@@ -59,6 +62,8 @@ export interface TrainJob<B extends Batch> {
   readonly signal?: AbortSignal;
   /** Asked before each step; the run waits while it is closed. */
   readonly gate?: Gate;
+  /** Other processes that take the same steps with other rows; `signal` must then be theirs. */
+  readonly peers?: Peers;
 }
 
 /** Milliseconds between two questions to a closed gate. */
@@ -79,6 +84,7 @@ export function stepsOf(data: BatchSource, epochs: number, accumulation: number)
  *
  * @throws {RangeError} if the data has no batch, or a checkpoint does not fit the model
  * @throws {StorageError} if a checkpoint cannot be written
+ * @throws {LostPeerError} if another process is gone; a checkpoint of the last whole step was saved
  */
 export async function train<B extends Batch>(job: TrainJob<B>): Promise<TrainOutcome> {
   if (job.data.batches(0) === 0) throw new RangeError("Cannot train: the data has no batch");
@@ -109,7 +115,16 @@ class Run<B extends Batch> {
   }
 
   async go(): Promise<TrainOutcome> {
-    const { model, settings, signal } = this.job;
+    try {
+      return await this.#go();
+    } catch (error) {
+      if (error instanceof LostPeerError && this.#isSound()) this.#save();
+      throw error;
+    }
+  }
+
+  async #go(): Promise<TrainOutcome> {
+    const { model, settings, signal, peers } = this.job;
     if (this.#state.widened) model.widen?.();
     while (true) {
       await this.#whileClosed();
@@ -123,6 +138,8 @@ class Run<B extends Batch> {
       // After a number that is not finite, the parameters are in doubt until a step is taken with them.
       if (this.#saveDue && this.#state.skippedInARow === 0) {
         if (this.#overflowed()) return this.#diverged();
+        // Processors of other kinds round otherwise: their parameters drift apart.
+        await peers?.align(model.parameters);
         this.#save();
       }
       await this.#step();
@@ -131,18 +148,33 @@ class Run<B extends Batch> {
 
   /** Waits for the gate, after saving a checkpoint: the wait may be long. */
   async #whileClosed(): Promise<void> {
-    const { gate, callbacks, signal } = this.job;
-    const reason = gate?.closedBy(false);
+    const { callbacks, signal } = this.job;
+    const reason = await this.#closedBy(false);
     if (reason === undefined || signal?.aborted) return;
-    const { step, skippedInARow } = this.#state;
-    if (step > 0 && skippedInARow === 0 && !this.#overflowed()) this.#save();
+    const { step } = this.#state;
+    if (this.#isSound()) this.#save();
     callbacks?.onPause?.({ step, reason });
     const began = performance.now();
     do await sleep(GATE_POLL_MS, signal); while (
-      !signal?.aborted && gate!.closedBy(true) !== undefined
+      !signal?.aborted && await this.#closedBy(true) !== undefined
     );
     const seconds = (performance.now() - began) / 1000;
     if (!signal?.aborted) callbacks?.onGoOn?.({ step, seconds });
+  }
+
+  /** Why no step may be taken now: the gate of any process is closed. */
+  async #closedBy(waiting: boolean): Promise<Message | undefined> {
+    const { gate, peers } = this.job;
+    const own = gate?.closedBy(waiting);
+    if (peers === undefined) return own;
+    const [closed] = await peers.sum([own === undefined ? 0 : 1]);
+    return closed === 0 ? undefined : own ?? "another rank waits";
+  }
+
+  /** Whether parameters and state are those of a step that a run can go on from. */
+  #isSound(): boolean {
+    const { step, skippedInARow } = this.#state;
+    return step > 0 && skippedInARow === 0 && !this.#overflowed();
   }
 
   #evaluationDue(): boolean {
@@ -153,7 +185,7 @@ class Run<B extends Batch> {
   }
 
   async #step(): Promise<void> {
-    const { model, optimizer, data, settings, callbacks, signal } = this.job;
+    const { model, optimizer, data, settings, callbacks, signal, peers } = this.job;
     const state = this.#state;
     const random = Random.fromState(state.random);
     this.#window.start();
@@ -163,7 +195,7 @@ class Run<B extends Batch> {
       count: settings.accumulation,
       isLast: state.step + 1 >= settings.totalSteps,
     };
-    const sums = await accumulate(model, batches, random, signal);
+    const sums = await accumulate(model, batches, random, signal, peers);
     if (sums === undefined) return;
     const learningRate = learningRateAt(settings.schedule, state.step);
     const result = await applyStep(optimizer, sums, learningRate, settings.maxGradNorm);
@@ -207,9 +239,9 @@ class Run<B extends Batch> {
   }
 
   async #evaluate(): Promise<void> {
-    const { model, validation, settings, callbacks, signal } = this.job;
+    const { model, validation, settings, callbacks, signal, peers } = this.job;
     const began = performance.now();
-    const metrics = await validate(model, validation!, settings.valBatches, signal);
+    const metrics = await validate(model, validation!, settings.valBatches, signal, peers);
     if (metrics === undefined) return;
     const { loss, accuracy, parts } = metrics;
     const { step, best } = this.#state;

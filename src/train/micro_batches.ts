@@ -74,6 +74,10 @@ export class MicroBatches implements StepModel<TokenBatch> {
     return this.model.widen?.() ?? false;
   }
 
+  fillGrad(): void {
+    this.model.fillGrad?.();
+  }
+
   zeroGrad(): void {
     this.model.zeroGrad();
   }

@@ -190,6 +190,12 @@ export class PlannedModel implements StepModel<TokenBatch> {
     return true;
   }
 
+  fillGrad(): void {
+    for (const parameter of this.parameters) {
+      parameter.grad ??= this.#runner.allocate("float32", parameter.dims);
+    }
+  }
+
   zeroGrad(): void {
     for (const parameter of this.parameters) {
       parameter.grad?.[Symbol.dispose]();

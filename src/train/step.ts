@@ -61,6 +61,8 @@ export interface StepModel<B extends Batch = Batch> extends Disposable {
   widen?(): boolean;
   /** Forgets the accumulated gradients. */
   zeroGrad(): void;
+  /** Gives zeros to the parameters that have no gradient yet. */
+  fillGrad?(): void;
 }
 
 /** Batches by position: the same position gives the same batch in every run of one seed. */

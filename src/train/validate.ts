@@ -1,6 +1,7 @@
 /** Loss and accuracy over validation data. */
-import { spreadBatches, spreadCount } from "./spread_batches.ts";
-import type { Batch, BatchLoss, BatchSource, StepModel } from "./step.ts";
+import type { Peers } from "./peers.ts";
+import { spreadBatches } from "./spread_batches.ts";
+import type { Batch, BatchLoss, BatchSource, Evaluation, StepModel } from "./step.ts";
 
 /** Means over all target tokens. */
 export interface Metrics {
@@ -24,21 +25,38 @@ export async function validate<B extends Batch>(
   data: BatchSource<B>,
   limit = -1,
   signal?: AbortSignal,
+  peers?: Peers,
 ): Promise<Metrics | undefined> {
-  const parts: BatchLoss[] = [];
-  let [lossSum, targetCount, correct] = [0, 0, 0];
-  let counted = spreadCount(data, limit) > 0;
+  const own: Evaluation[] = [];
   for await (const batch of spreadBatches(data, limit)) {
     if (signal?.aborted) return undefined;
-    const result = await model.evaluate(batch);
-    parts.push({ lossSum: result.lossSum, targetCount: result.targetCount });
-    lossSum += result.lossSum;
-    targetCount += result.targetCount;
-    if (result.correct === undefined) counted = false;
-    else correct += result.correct;
+    own.push(batch.tokenCount === 0 ? NOTHING : await model.evaluate(batch));
   }
+  const found = peers === undefined ? own : await sumsOf(own, peers);
+  if (signal?.aborted) return undefined;
+  const sum = (of: (part: Evaluation) => number) => found.reduce((all, part) => all + of(part), 0);
+  const counted = found.length > 0 && found.every(({ correct }) => correct !== undefined);
+  const parts = found.map(({ lossSum, targetCount }) => ({ lossSum, targetCount }));
+  const [lossSum, targetCount] = [sum((part) => part.lossSum), sum((part) => part.targetCount)];
   if (targetCount === 0) throw new RangeError("Cannot evaluate: the data has no target token");
   const loss = lossSum / targetCount;
-  const found = { loss, targetCount, parts };
-  return counted ? { ...found, accuracy: correct / targetCount } : found;
+  const metrics = { loss, targetCount, parts };
+  if (!counted) return metrics;
+  return { ...metrics, accuracy: sum(({ correct }) => correct!) / targetCount };
+}
+
+/** What a process finds that has no row of a batch. */
+const NOTHING: Evaluation = { lossSum: 0, targetCount: 0, correct: 0 };
+
+/** Sums of each batch's results over all processes. */
+async function sumsOf(
+  own: readonly Evaluation[],
+  peers: Peers,
+): Promise<readonly Evaluation[]> {
+  const sums = await peers.sum(own.flatMap(({ lossSum, targetCount, correct }) => // One process without a count means that there is none.
+  [lossSum, targetCount, correct ?? NaN]));
+  return own.map((_, i) => {
+    const [lossSum, targetCount, correct] = sums.slice(3 * i, 3 * i + 3);
+    return Number.isNaN(correct) ? { lossSum, targetCount } : { lossSum, targetCount, correct };
+  });
 }

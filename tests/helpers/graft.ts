@@ -16,6 +16,9 @@ const [PROGRAM, ...BEFORE]: readonly string[] = BINARY
   ? [Deno.realPathSync(BINARY)]
   : [Deno.execPath(), "run", "-A", "--no-check", `--preload=${LEAVE_GARBAGE}`, MAIN];
 
+/** The whole command line of graft with these arguments: the program and what it is given. */
+export const commandLine = (args: readonly string[]): string[] => [PROGRAM, ...BEFORE, ...args];
+
 export interface GraftResult {
   readonly code: number;
   readonly stdout: string;

@@ -57,6 +57,8 @@ function sentence(event: Exclude<PreparationEvent, NumericEvent | Of<"encoded" |
         `saturate on this processor: going on in ${event.to}`;
     case "less memory":
       return "There is less memory than when this run began: it keeps less, and the last bits may differ";
+    case "ranks":
+      return `${event.count} ranks train together (${event.library}); each computes its rows of a batch`;
     case "padding matters":
       return "What the model computes depends on the padding behind a text: each runs by itself, without";
     case "forward differs":

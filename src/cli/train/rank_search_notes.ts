@@ -78,6 +78,7 @@ function noteTraining(
     case "prefix cache full":
     case "prefix cache removed":
     case "prefix cache failed":
+    case "waited":
       return;
     default:
       // All trainings have model, data and device in common.

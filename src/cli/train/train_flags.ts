@@ -13,6 +13,7 @@ const TRAINING = "Training";
 const REPORTS = "Evaluation and reports";
 const SAVING = "Saving and resuming";
 const PAUSING = "Pausing";
+const RANKS = "Several boards (under mpirun)";
 
 export const TRAIN_FLAGS = {
   config: text("YAML file with these flags under their snake_case names; flags here win", {
@@ -215,6 +216,11 @@ export const TRAIN_FLAGS = {
     ...P.window,
     placeholder: "HH:MM-HH:MM",
     group: PAUSING,
+  }),
+  collectiveTimeout: integer("Seconds after which a rank that does not answer counts as lost", {
+    ...P.collectiveTimeout,
+    placeholder: "SECONDS",
+    group: RANKS,
   }),
   ...RUNTIME_FLAGS,
 } as const;

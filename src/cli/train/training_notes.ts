@@ -1,4 +1,5 @@
 /** What `graft train` prints of a fine-tuning's events. */
+import { formatShare } from "../../format.ts";
 import type {
   ChangedSetting,
   FineTuneEvent,
@@ -23,6 +24,10 @@ export function trainingNotes(flags: NotedFlags, terminal: Terminal): OnEvent {
   let progress: TrainCallbacks = {};
   return (event) => {
     switch (event.kind) {
+      case "waited":
+        return terminal.note(
+          `The wire, and waiting for the slowest rank, took ${formatShare(event.share)} of the run`,
+        );
       case "started":
         noteStart(event, terminal);
         progress = progressCallbacks(terminal, event.totalSteps, peakMemory, event.firstStep);

@@ -1,0 +1,241 @@
+/**
+ * The functions of an MPI library that distributed training needs. Collective ones return a request at
+ * once; {@linkcode MpiRequest.test} asks whether it is done, and lets the library make progress.
+ */
+import { MPICH, type MpiConstants, type MpiKind, OPEN_MPI_SYMBOLS, STANDARD } from "./mpi_abi.ts";
+import { cString, readCString } from "./pointer.ts";
+
+const FUNCTIONS = {
+  // int MPI_Init(int* argc, char*** argv)
+  MPI_Init: { parameters: ["pointer", "pointer"], result: "i32" },
+  // int MPI_Comm_rank(MPI_Comm comm, int* rank)
+  MPI_Comm_rank: { parameters: ["usize", "buffer"], result: "i32" },
+  // int MPI_Comm_size(MPI_Comm comm, int* size)
+  MPI_Comm_size: { parameters: ["usize", "buffer"], result: "i32" },
+  // int MPI_Comm_set_errhandler(MPI_Comm comm, MPI_Errhandler errhandler)
+  MPI_Comm_set_errhandler: { parameters: ["usize", "usize"], result: "i32" },
+  // int MPI_Iallreduce(const void* sendbuf, void* recvbuf, int count, MPI_Datatype, MPI_Op, MPI_Comm,
+  //   MPI_Request*)
+  MPI_Iallreduce: {
+    parameters: ["buffer", "buffer", "i32", "usize", "usize", "usize", "buffer"],
+    result: "i32",
+  },
+  // int MPI_Ibcast(void* buffer, int count, MPI_Datatype, int root, MPI_Comm, MPI_Request*)
+  MPI_Ibcast: {
+    parameters: ["buffer", "i32", "usize", "i32", "usize", "buffer"],
+    result: "i32",
+  },
+  // int MPI_Isend(const void* buf, int count, MPI_Datatype, int dest, int tag, MPI_Comm, MPI_Request*)
+  MPI_Isend: {
+    parameters: ["buffer", "i32", "usize", "i32", "i32", "usize", "buffer"],
+    result: "i32",
+  },
+  // int MPI_Irecv(void* buf, int count, MPI_Datatype, int source, int tag, MPI_Comm, MPI_Request*)
+  MPI_Irecv: {
+    parameters: ["buffer", "i32", "usize", "i32", "i32", "usize", "buffer"],
+    result: "i32",
+  },
+  // int MPI_Test(MPI_Request* request, int* flag, MPI_Status* status)
+  MPI_Test: { parameters: ["buffer", "buffer", "buffer"], result: "i32" },
+  // int MPI_Error_string(int errorcode, char* string, int* resultlen)
+  MPI_Error_string: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
+  // int MPI_Get_library_version(char* version, int* resultlen)
+  MPI_Get_library_version: { parameters: ["buffer", "buffer"], result: "i32" },
+  // int MPI_Finalize(void)
+  MPI_Finalize: { parameters: [], result: "i32" },
+  // int MPI_Abort(MPI_Comm comm, int errorcode)
+  MPI_Abort: { parameters: ["usize", "i32"], result: "i32" },
+} as const;
+
+/** Longer than any MPI_MAX_LIBRARY_VERSION_STRING and MPI_MAX_ERROR_STRING. */
+const TEXT_BYTES = 16384;
+/** Longer than any MPI_Status. */
+const STATUS_BYTES = 256;
+
+const RTLD_NOW = 2;
+const RTLD_GLOBAL = 0x100;
+
+/** A call of the library failed. */
+export class MpiError extends Error {
+  override name = "MpiError";
+}
+
+/** Numbers that are summed or sent. */
+export type MpiNumbers = Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
+
+/** An opened library, between `MPI_Init` and `MPI_Finalize`. */
+export class Mpi {
+  readonly #functions: Deno.DynamicLibrary<typeof FUNCTIONS>["symbols"];
+  readonly #constants: MpiConstants;
+  /** Number of this process, from 0. */
+  readonly rank: number;
+  /** Processes of the job. */
+  readonly size: number;
+
+  private constructor(
+    functions: Deno.DynamicLibrary<typeof FUNCTIONS>["symbols"],
+    constants: MpiConstants,
+  ) {
+    this.#functions = functions;
+    this.#constants = constants;
+    this.#check(functions.MPI_Init(null, null));
+    const number = new Int32Array(1);
+    this.#check(functions.MPI_Comm_set_errhandler(constants.world, constants.errorsReturn));
+    this.#check(functions.MPI_Comm_rank(constants.world, number));
+    this.rank = number[0];
+    this.#check(functions.MPI_Comm_size(constants.world, number));
+    this.size = number[0];
+  }
+
+  /**
+   * Opens a library and joins the job that started this process.
+   *
+   * @param path file, or name in the system's search path
+   * @throws {MpiError} if it cannot be opened, or does not join
+   */
+  static open(path: string, kind: MpiKind): Mpi {
+    loadGlobally(path);
+    try {
+      const { symbols } = Deno.dlopen(path, FUNCTIONS);
+      return new Mpi(symbols, constantsOf(path, kind));
+    } catch (error) {
+      if (error instanceof MpiError) throw error;
+      throw new MpiError(`Cannot open ${path}: ${(error as Error).message}`, { cause: error });
+    }
+  }
+
+  /** Name and release of the library. */
+  get version(): string {
+    const text = new Uint8Array(TEXT_BYTES);
+    this.#check(this.#functions.MPI_Get_library_version(text, new Int32Array(1)));
+    return textOf(text);
+  }
+
+  /** Begins to sum arrays of the same size of all ranks; `result` must not be `values`. */
+  sum(values: MpiNumbers, result: MpiNumbers): MpiRequest {
+    const { float, double, sum, world } = this.#constants;
+    const type = values instanceof Float32Array ? float : double;
+    return this.#begin(
+      (request) =>
+        this.#functions.MPI_Iallreduce(values, result, values.length, type, sum, world, request),
+      [values, result],
+    );
+  }
+
+  /** Begins to copy rank 0's bytes to all ranks. */
+  broadcast(bytes: Uint8Array<ArrayBuffer>): MpiRequest {
+    const { byte, world } = this.#constants;
+    return this.#begin(
+      (request) => this.#functions.MPI_Ibcast(bytes, bytes.length, byte, 0, world, request),
+      [bytes],
+    );
+  }
+
+  /** Begins to send bytes to a rank. */
+  send(bytes: Uint8Array<ArrayBuffer>, rank: number, tag: number): MpiRequest {
+    const { byte, world } = this.#constants;
+    return this.#begin(
+      (request) => this.#functions.MPI_Isend(bytes, bytes.length, byte, rank, tag, world, request),
+      [bytes],
+    );
+  }
+
+  /** Begins to receive as many bytes from a rank. */
+  receive(bytes: Uint8Array<ArrayBuffer>, rank: number, tag: number): MpiRequest {
+    const { byte, world } = this.#constants;
+    return this.#begin(
+      (request) => this.#functions.MPI_Irecv(bytes, bytes.length, byte, rank, tag, world, request),
+      [bytes],
+    );
+  }
+
+  /** Leaves the job; all ranks must. */
+  finalize(): void {
+    this.#check(this.#functions.MPI_Finalize());
+  }
+
+  /** Ends the processes of all ranks, with this exit code. */
+  abort(code: number): void {
+    this.#functions.MPI_Abort(this.#constants.world, code);
+  }
+
+  #begin(
+    call: (request: BigUint64Array<ArrayBuffer>) => number,
+    buffers: readonly ArrayBufferView[],
+  ): MpiRequest {
+    const request = new BigUint64Array(1);
+    this.#check(call(request));
+    return new MpiRequest(
+      request,
+      buffers,
+      (flag, status) => this.#check(this.#functions.MPI_Test(request, flag, status)),
+    );
+  }
+
+  #check(code: number): void {
+    if (code === 0) return;
+    const text = new Uint8Array(TEXT_BYTES);
+    this.#functions.MPI_Error_string(code, text, new Int32Array(1));
+    throw new MpiError(`MPI: ${textOf(text) || `error ${code}`}`);
+  }
+}
+
+/** What was begun; keeps its buffers until it is done. */
+export class MpiRequest {
+  readonly #flag = new Int32Array(1);
+  readonly #status = new Uint8Array(STATUS_BYTES);
+  readonly #test: (flag: Int32Array<ArrayBuffer>, status: Uint8Array<ArrayBuffer>) => void;
+
+  constructor(
+    readonly request: BigUint64Array<ArrayBuffer>,
+    readonly buffers: readonly ArrayBufferView[],
+    test: (flag: Int32Array<ArrayBuffer>, status: Uint8Array<ArrayBuffer>) => void,
+  ) {
+    this.#test = test;
+  }
+
+  /**
+   * Whether it is done.
+   *
+   * @throws {MpiError} if it failed
+   */
+  test(): boolean {
+    if (this.#flag[0] === 0) this.#test(this.#flag, this.#status);
+    return this.#flag[0] !== 0;
+  }
+}
+
+/** Open MPI's own plugins look for its symbols among those of all libraries. */
+function loadGlobally(path: string): void {
+  const library = Deno.dlopen("libc.so.6", {
+    dlopen: { parameters: ["buffer", "i32"], result: "pointer", optional: true },
+  });
+  library.symbols.dlopen?.(cString(path), RTLD_NOW | RTLD_GLOBAL);
+  library.close();
+}
+
+function constantsOf(path: string, kind: MpiKind): MpiConstants {
+  if (kind === "standard") return STANDARD;
+  if (kind === "mpich") return MPICH;
+  return addressesOf(path);
+}
+
+/** Addresses of Open MPI's data symbols. */
+function addressesOf(path: string): MpiConstants {
+  const { symbols } = Deno.dlopen("libc.so.6", {
+    dlopen: { parameters: ["buffer", "i32"], result: "pointer" },
+    dlsym: { parameters: ["pointer", "buffer"], result: "pointer" },
+  });
+  const handle = symbols.dlopen(cString(path), RTLD_NOW);
+  const address = (name: string): bigint => {
+    const found = symbols.dlsym(handle, cString(name));
+    if (found === null) throw new MpiError(`${path} does not have ${name}`);
+    return BigInt(Deno.UnsafePointer.value(found));
+  };
+  return Object.fromEntries(
+    Object.entries(OPEN_MPI_SYMBOLS).map(([key, name]) => [key, address(name)]),
+  ) as unknown as MpiConstants;
+}
+
+const textOf = (bytes: Uint8Array<ArrayBuffer>) =>
+  readCString(Deno.UnsafePointer.of(bytes)).split("\n")[0].trim();

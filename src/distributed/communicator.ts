@@ -1,0 +1,259 @@
+/** Collective operations among the processes of an MPI job, none of which waits for ever. */
+import { createHash } from "node:crypto";
+import { Mpi, MpiError, type MpiRequest } from "../../ffi/mpi.ts";
+import { RuntimeFailure } from "../errors.ts";
+import { elementCount, float32 } from "../graph/tensor.ts";
+import type { DeviceTensor } from "../runtime/runner.ts";
+import type { Peers } from "../train/peers.ts";
+import type { Parameter } from "../train/step.ts";
+import { type Launched, MPI_LIBRARY } from "./launcher.ts";
+import { LostPeerError } from "../train/lost_peer_error.ts";
+
+/** Milliseconds of asking at once before others get their turn: most sums of a fast wire are done. */
+const ASK_AT_ONCE_MS = 1;
+/** Milliseconds between questions. */
+const ASK_EVERY_MS = 1;
+/** Seconds that other ranks wait longer than rank 0, which can name the lost one and saves the run. */
+const OTHERS_WAIT = 10;
+/** Least seconds to wait at the first meeting: slow boards plan a training for minutes. */
+const FIRST_WAITS = 600;
+/** Tag of the messages by which ranks tell rank 0 that they have arrived. */
+const ARRIVED = 1;
+
+/** How a job's processes work together. */
+export interface CommunicatorOptions {
+  /** Seconds after which a process that does not answer counts as lost. */
+  readonly timeout: number;
+  /** Asks all processes to end. */
+  readonly signal?: AbortSignal;
+}
+
+/** One process's place in a job. */
+export class Communicator implements Peers {
+  readonly #mpi: Mpi;
+  readonly #timeout: number;
+  readonly #signal: AbortSignal | undefined;
+  readonly #ending = new AbortController();
+  /** Messages of other ranks that rank 0 waits for; the promise of those that are on their way. */
+  readonly #arrivals: (MpiRequest | undefined)[] = [];
+  #sent: MpiRequest | undefined;
+  #milliseconds = 0;
+  #hasMet = false;
+
+  private constructor(mpi: Mpi, { timeout, signal }: CommunicatorOptions) {
+    this.#mpi = mpi;
+    this.#timeout = timeout;
+    this.#signal = signal;
+  }
+
+  /**
+   * Joins the job that the launcher started.
+   *
+   * @returns `undefined` in a job of one process
+   * @throws {RuntimeFailure} if no library can be opened, or it belongs to another launcher
+   */
+  static join(launched: Launched, options: CommunicatorOptions): Communicator | undefined {
+    const mpi = openFirst(launched);
+    if (launched.size === undefined && mpi.size === 1) {
+      mpi.finalize();
+      return undefined;
+    }
+    if (mpi.size !== (launched.size ?? mpi.size)) {
+      throw new RuntimeFailure(
+        `The launcher started ${launched.size} processes, but the library (${mpi.version}) sees ` +
+          `${mpi.size}: it belongs to another launcher; ${MPI_LIBRARY} names the right one`,
+      );
+    }
+    return new Communicator(mpi, options);
+  }
+
+  get rank(): number {
+    return this.#mpi.rank;
+  }
+
+  get count(): number {
+    return this.#mpi.size;
+  }
+
+  get ending(): AbortSignal {
+    return this.#ending.signal;
+  }
+
+  /** Name and release of the library. */
+  get library(): string {
+    return this.#mpi.version;
+  }
+
+  /** Seconds spent in collective operations so far: the wire, and waiting for the slowest rank. */
+  get seconds(): number {
+    return this.#milliseconds / 1000;
+  }
+
+  async sum(numbers: readonly number[]): Promise<readonly number[]> {
+    const values = Float64Array.from([...numbers, this.#signal?.aborted ? 1 : 0]);
+    const sums = new Float64Array(values.length);
+    await this.#done(() => this.#mpi.sum(values, sums));
+    if (sums[numbers.length] > 0) this.#ending.abort();
+    return [...sums.subarray(0, numbers.length)];
+  }
+
+  async sumGradients(parameters: readonly Parameter[]): Promise<void> {
+    const grads = parameters.map(({ grad }) => grad!);
+    const values = joined(grads);
+    const sums = new Float32Array(values.length);
+    await this.#done(() => this.#mpi.sum(values, sums));
+    divide(sums, grads);
+  }
+
+  async align(parameters: readonly Parameter[]): Promise<boolean> {
+    const own = parameters.map(({ value }) => value);
+    const values = joined(own);
+    const digest = digestOf(new Uint8Array(values.buffer));
+    const differ = await this.differing(digest);
+    if (differ.length === 0) return false;
+    await this.#done(() => this.#mpi.broadcast(new Uint8Array(values.buffer)));
+    divide(values, own);
+    return true;
+  }
+
+  /** The ranks whose digest is not rank 0's. */
+  async differing(digest: string): Promise<readonly number[]> {
+    const own = digestNumber(digest);
+    const [first] = await this.sum([this.rank === 0 ? own : 0]);
+    const flags = await this.sum(
+      Array.from({ length: this.count }, (_, rank) => rank === this.rank && own !== first ? 1 : 0),
+    );
+    return flags.flatMap((flag, rank) => flag > 0 ? [rank] : []);
+  }
+
+  async broadcast(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
+    const [length] = await this.sum([this.rank === 0 ? bytes.length : 0]);
+    const held = this.rank === 0 ? bytes : new Uint8Array(length);
+    if (length > 0) await this.#done(() => this.#mpi.broadcast(held));
+    return held;
+  }
+
+  /** Leaves the job, which all ranks must do. */
+  leave(): void {
+    this.#mpi.finalize();
+  }
+
+  /**
+   * Ends the processes of all ranks when this one ends, with this exit code for the whole job: others may
+   * wait for it in vain.
+   */
+  endAllAtExit(exitCode: number): void {
+    addEventListener("unload", () => this.#mpi.abort(exitCode));
+  }
+
+  /** Waits for an operation that all ranks take part in. */
+  async #done(begin: () => MpiRequest): Promise<void> {
+    const start = performance.now();
+    const seconds = (this.#hasMet ? this.#timeout : Math.max(FIRST_WAITS, this.#timeout)) +
+      (this.rank === 0 ? 0 : OTHERS_WAIT);
+    const isOver = () => performance.now() - start > 1000 * seconds;
+    try {
+      this.#arrive();
+      const request = begin();
+      while (!await this.#isDone(request, isOver)) if (isOver()) throw this.#lost(seconds);
+      this.#settleArrivals(isOver);
+      this.#hasMet = true;
+    } catch (error) {
+      if (!(error instanceof MpiError)) throw error;
+      throw new LostPeerError(`${error.message}; go on with \`--resume\``, { cause: error });
+    } finally {
+      this.#milliseconds += performance.now() - start;
+    }
+  }
+
+  /** Asks for a while, then lets others have their turn. */
+  async #isDone(request: MpiRequest, isOver: () => boolean): Promise<boolean> {
+    const until = performance.now() + ASK_AT_ONCE_MS;
+    do if (request.test()) return true; while (performance.now() < until);
+    if (!isOver()) await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));
+    return request.test();
+  }
+
+  /** Tells rank 0 that this rank takes part; rank 0 begins to listen. */
+  #arrive(): void {
+    if (this.rank > 0) {
+      this.#sent = this.#mpi.send(new Uint8Array(1), 0, ARRIVED);
+      return;
+    }
+    for (let rank = 1; rank < this.count; rank++) {
+      this.#arrivals[rank] = this.#mpi.receive(new Uint8Array(1), rank, ARRIVED);
+    }
+  }
+
+  /** Ends what {@linkcode Communicator.#arrive} began: the operation is done, so all have arrived. */
+  #settleArrivals(isOver: () => boolean): void {
+    const pending = this.rank > 0 ? [this.#sent!] : this.#arrivals.filter((one) => one);
+    while (!pending.every((request) => request!.test())) {
+      if (isOver()) throw this.#lost(this.#timeout);
+    }
+  }
+
+  #lost(seconds: number): LostPeerError {
+    const missing = this.#arrivals.flatMap((request, rank) =>
+      request === undefined || request.test() ? [] : [rank]
+    );
+    const who = this.rank > 0
+      ? "Rank 0, or another that it waits for,"
+      : missing.length === 0
+      ? "A rank"
+      : missing.length === 1
+      ? `Rank ${missing[0]}`
+      : `Ranks ${missing.join(", ")}`;
+    return new LostPeerError(
+      `${who} did not answer within ${seconds} s (of ${this.count} ranks): start the job again with ` +
+        "`--resume` once all boards can be reached; `--collective-timeout` waits longer",
+    );
+  }
+}
+
+function openFirst({ libraries }: Launched): Mpi {
+  const failures: string[] = [];
+  for (const { path, kind } of libraries) {
+    try {
+      return Mpi.open(path, kind);
+    } catch (error) {
+      if (!(error instanceof MpiError)) throw error;
+      failures.push(error.message);
+    }
+  }
+  throw new RuntimeFailure(
+    `No MPI library can be used: ${
+      failures.join("; ")
+    }. Install MPICH or Open MPI, the one whose ` +
+      `mpirun started this, or name its library in ${MPI_LIBRARY}`,
+  );
+}
+
+/** All elements of tensors, one after another. */
+function joined(tensors: readonly DeviceTensor[]): Float32Array<ArrayBuffer> {
+  const sizes = tensors.map(({ dims }) => elementCount(dims));
+  const values = new Float32Array(sizes.reduce((sum, size) => sum + size, 0));
+  let offset = 0;
+  for (const [i, tensor] of tensors.entries()) {
+    new Uint8Array(values.buffer).set(tensor.view().bytes, 4 * offset);
+    offset += sizes[i];
+  }
+  return values;
+}
+
+/** Writes them into the tensors again. */
+function divide(values: Float32Array<ArrayBuffer>, tensors: readonly DeviceTensor[]): void {
+  let offset = 0;
+  for (const tensor of tensors) {
+    const count = elementCount(tensor.dims);
+    tensor.write(float32(tensor.dims, values.subarray(offset, offset + count)));
+    offset += count;
+  }
+}
+
+/** SHA-256 in hex. */
+export const digestOf = (bytes: Uint8Array): string =>
+  createHash("sha256").update(bytes).digest("hex");
+
+/** A whole number of 52 bits, which a sum with zeros keeps exactly. */
+const digestNumber = (digest: string): number => Number.parseInt(digest.slice(0, 13), 16);

@@ -1,0 +1,135 @@
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path";
+import { decodeSafetensors } from "../../src/safetensors/mod.ts";
+import { relativeDistance } from "../../src/statistics.ts";
+import { toNumbers } from "../../src/graph/tensor.ts";
+import { modelDir } from "../helpers/fixture_models.ts";
+import { commandLine, graft } from "../helpers/graft.ts";
+import { LAUNCHERS, mpiMissing, rankProcesses, runRanks, startRanks } from "../helpers/mpi_jobs.ts";
+import { testNeeding } from "../helpers/requirements.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
+import { pairs, readMetrics } from "../helpers/training_runs.ts";
+
+/** 22 rows in batches of 5: the last has fewer than there are ranks. */
+function argsOf(path: string): string[] {
+  Deno.writeTextFileSync(join(path, "train.jsonl"), pairs(22));
+  Deno.writeTextFileSync(join(path, "valid.jsonl"), pairs(7));
+  return [
+    ...["train", "--model", modelDir("tiny-llama-genai-int4"), "--data", path, "--threads=1"],
+    ...["--batch-size=5", "--steps-per-report=1", "--target-modules=all-linear", "--rank=4"],
+  ];
+}
+
+/** Largest relative difference of a tensor of two adapters. */
+function difference(one: string, other: string): number {
+  const [a, b] = [one, other].map((folder) =>
+    decodeSafetensors(Deno.readFileSync(join(folder, "adapter_model.safetensors"))).tensors
+  );
+  return Math.max(
+    ...[...a].map(([name, tensor]) => relativeDistance(toNumbers(b.get(name)!), toNumbers(tensor))),
+  );
+}
+
+const missing = mpiMissing();
+
+testNeeding(
+  missing,
+  "GRAFT_REQUIRE_PYTHON",
+  "graft train under mpirun takes the steps of one process, on every MPI",
+  () =>
+    inTempDir(async (path) => {
+      const args = [...argsOf(path), "--iters=10"];
+      // With B at zero, one plain step of rate 1 makes B the gradient.
+      const step = [...argsOf(path), "--iters=1", "--optimizer=sgd", "--learning-rate=1"];
+      const gradient = [...step, "--max-grad-norm=0", "--val-batches=0"];
+      const [alone, aloneGradient] = [join(path, "alone"), join(path, "alone-gradient")];
+      assertEquals((await graft(...args, "--adapter-path", alone)).code, 0);
+      assertEquals((await graft(...gradient, "--adapter-path", aloneGradient)).code, 0);
+      const ranks = join(path, "ranks");
+      const { code, output } = await runRanks(LAUNCHERS[0], 3, [...args, "--adapter-path", ranks]);
+      assertEquals(code, 0, output);
+      assertMatch(output, /^3 ranks train together \(MPICH/m);
+      assertMatch(output, /took \d.*% of the run/);
+      // Only the first of them writes and reports.
+      assertEquals(output.match(/step 10\/10/g)?.length, 1);
+      const [expected, found] = await Promise.all(
+        [alone, ranks].map((folder) => readMetrics(folder)),
+      );
+      assertEquals(found.length, expected.length);
+      for (const [i, record] of expected.entries()) {
+        for (const key of ["loss", "val_loss"] as const) {
+          if (record[key] === undefined) continue;
+          const relative = Math.abs(Number(found[i][key]) / Number(record[key]) - 1);
+          assert(relative <= 1e-6, `${key} of line ${i}: ${relative}`);
+        }
+      }
+      for (const [i, launcher] of LAUNCHERS.slice(1).entries()) {
+        const folder = join(path, `gradient-${i}`);
+        const done = await runRanks(launcher, 2, [...gradient, "--adapter-path", folder]);
+        assertEquals(done.code, 0, `${launcher.name}: ${done.output}`);
+        assertMatch(done.output, /^2 ranks train together/m, launcher.name);
+        const found = difference(aloneGradient, folder);
+        assert(found <= 1e-6, `${launcher.name}: ${found}`);
+      }
+    }),
+);
+
+testNeeding(
+  missing,
+  "GRAFT_REQUIRE_PYTHON",
+  "graft train names a rank that does not answer, and other ranks go on from its checkpoint",
+  () =>
+    inTempDir(async (path) => {
+      const adapter = join(path, "adapter");
+      const args = [...argsOf(path), "--save-every=2", "--val-batches=0", "--iters=100000"];
+      const child = startRanks(LAUNCHERS[0], 2, [
+        ...args,
+        ...["--adapter-path", adapter, "--collective-timeout=2"],
+      ]);
+      const output = Promise.all([child.stdout, child.stderr].map((s) => new Response(s).text()));
+      while (true) {
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        try {
+          Deno.statSync(join(adapter, "checkpoints/latest"));
+          break;
+        } catch {
+          // It has not begun yet.
+        }
+      }
+      Deno.kill(rankProcesses(adapter).get(1)!, "SIGSTOP");
+      const { code } = await child.status;
+      const text = (await output).join("");
+      assertStringIncludes(text, "Rank 1 did not answer within 2 s (of 2 ranks)");
+      assertEquals(code, 75, text);
+      const checkpoint = Deno.readTextFileSync(join(adapter, "checkpoints/latest")).trim();
+      const reached = Number(checkpoint.slice("step-".length));
+      const further = [...args.slice(0, -1), `--iters=${reached + 1}`];
+      const resumed = await runRanks(LAUNCHERS[0], 3, [
+        ...further,
+        ...["--adapter-path", adapter, "--resume"],
+      ]);
+      assertEquals(resumed.code, 0, resumed.output);
+      assertStringIncludes(resumed.output, `${checkpoint}`);
+      assertStringIncludes(resumed.output, `step ${reached + 1}/${reached + 1}`);
+    }),
+);
+
+testNeeding(
+  missing,
+  "GRAFT_REQUIRE_PYTHON",
+  "graft train refuses ranks that train different things, or more ranks than a batch has rows",
+  () =>
+    inTempDir(async (path) => {
+      const args = [...argsOf(path), "--iters=1", "--adapter-path", join(path, "a")];
+      const few = await runRanks(LAUNCHERS[0], 2, [...args, "--batch-size=1"]);
+      assertEquals(few.code, 2, few.output);
+      assertStringIncludes(few.output, "--batch-size is the rows of all ranks together");
+      // Another seed in the second of two groups of one rank.
+      const mixed = await runRanks(LAUNCHERS[0], 1, [
+        ...[...args, "--seed=1", ":", "-n", "1"],
+        ...commandLine([...args, "--seed=2"]),
+      ]);
+      assertEquals(mixed.code, 2, mixed.output);
+      assertMatch(mixed.output, /rank 1 and rank 0 differ in --seed/);
+    }),
+);
