@@ -39,12 +39,13 @@ if (found.length > 0) {
 }
 if (tokens.length > 0) {
   console.log(markdownTable(
-    ["method", "model", "loss", "loss difference", "values", "loaded"],
+    ["method", "model", "loss", "loss difference", "values", "loaded", "merged"],
     tokens.map(({ method, model, losses, ...parity }) => [
       ...[method, model, `${losses[0].toFixed(3)} → ${losses.at(-1)!.toFixed(3)}`],
       power(parity.lossDifference),
       power(parity.valueDifference),
       power(parity.logitDifference),
+      power(parity.mergedDifference),
     ]),
   ));
 }

@@ -7,6 +7,7 @@ import type { VirtualMethod } from "../../src/lora/virtual_tokens/config.ts";
 import { loadAdapter, saveAdapter } from "../../src/model/adapter_dir.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import type { Runner } from "../../src/runtime/runner.ts";
+import { merge } from "../../src/tasks/merge.ts";
 import { modelDir, readModel } from "./fixture_models.ts";
 import { difference, runOutput } from "./logits.ts";
 import { askPython } from "./run_python.ts";
@@ -21,13 +22,15 @@ const TOKENS = 3;
 export interface VirtualTokensCase {
   readonly model: string;
   readonly method: VirtualMethod;
+  /** Whether its graph can put virtual tokens before a text by itself. */
+  readonly merges?: boolean;
 }
 
 /** One of each kind of graph. */
 export const VIRTUAL_TOKENS_CASES: readonly VirtualTokensCase[] = [
   { model: "tiny-llama-genai-fp32", method: "prompt_tuning" },
   { model: "tiny-llama-genai-fp32", method: "prefix_tuning" },
-  { model: "tiny-llama-torch-fp32", method: "prefix_tuning" },
+  { model: "tiny-llama-torch-fp32", method: "prefix_tuning", merges: true },
 ];
 
 /** Largest differences between graft and PEFT. */
@@ -39,10 +42,13 @@ export interface VirtualTokensParity extends VirtualTokensCase {
   readonly valueDifference: number;
   /** Of the logits of graft's adapter, in PEFT and in graft. */
   readonly logitDifference: number;
+  /** Of the logits of graft's adapter in PEFT, and merged in Python's onnxruntime. */
+  readonly mergedDifference?: number;
 }
 
 interface PeftResult {
   readonly logits: readonly number[];
+  readonly merged_difference: number | null;
   readonly losses: readonly number[];
   readonly trained: readonly (readonly number[])[];
 }
@@ -74,6 +80,7 @@ export async function compareVirtualTokens(
       losses: here.losses,
       lossDifference: difference(here.losses, peft.losses).absolute,
       valueDifference: difference(here.trained, peft.trained.flat()).absolute,
+      mergedDifference: peft.merged_difference ?? undefined,
       logitDifference: difference(ofTokens(here.logits), ofTokens(peft.logits)).absolute,
     };
   });
@@ -81,7 +88,7 @@ export async function compareVirtualTokens(
 
 async function trainHere(
   runner: Runner,
-  { model: name, method }: VirtualTokensCase,
+  { model: name, method, merges = false }: VirtualTokensCase,
   folder: string,
   data: string,
 ) {
@@ -90,6 +97,8 @@ async function trainHere(
   const start = join(folder, "start");
   Deno.mkdirSync(folder);
   saveAdapter(start, virtualAdapter(base, tinyTokens(method, TOKENS)));
+  const savePath = join(folder, "merged");
+  if (merges) await merge({ model, adapterPath: [start], savePath, threads: 1 });
   const losses: number[] = [];
   const onEvent = (event: FineTuneEvent) => {
     if (event.kind === "report") losses.push(event.report.loss);
@@ -125,6 +134,7 @@ async function trainHere(
       input_ids: ownOf(ids),
       attention_mask: ownOf(mask),
       labels: ownOf(batch.labels!),
+      ...(merges ? { merged: join(savePath, "model.onnx") } : {}),
     },
   };
 }
