@@ -88,8 +88,8 @@ function checkMethods({ adapterType, loraDropout }: FineTuneConfig): void {
   );
 }
 
-/** LoRA-FA corrects the gradients of LoRA's B, all of which take one step. */
-function checkLorafa({ optimizer, adapterType, loraplusLrRatio }: FineTuneConfig): void {
+/** LoRA-FA corrects the gradients of plain LoRA's B, all of which take one step. */
+function checkLorafa({ optimizer, adapterType, loraplusLrRatio, useDora }: FineTuneConfig): void {
   if (optimizer !== "lorafa") return;
   if (!adapterType.includes("lora")) {
     throw new ParameterError(
@@ -97,6 +97,14 @@ function checkLorafa({ optimizer, adapterType, loraplusLrRatio }: FineTuneConfig
       (name) =>
         `${name("optimizer", "lorafa")} trains B of LoRA: current value of ` +
         `${name("adapterType")} is ${adapterType.join(",")}`,
+    );
+  }
+  if (useDora) {
+    throw new ParameterError(
+      "useDora",
+      (name) =>
+        `${name("optimizer", "lorafa")} corrects the gradient of plain LoRA, which ` +
+        `${name("useDora", true)} scales by rows: ${name("freezeA", true)} trains DoRA without A`,
     );
   }
   if (loraplusLrRatio === undefined) return;

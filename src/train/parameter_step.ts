@@ -20,6 +20,6 @@ export const SAME_STEP: ParameterStep = { rateFactor: 1, decays: true };
 export function loraplusStep(ratio: number): (what: Trainable) => ParameterStep {
   return ({ which, dims }) => ({
     rateFactor: which === "B" || dims.length === 1 ? ratio : 1,
-    decays: which !== "bias",
+    decays: !which.endsWith("bias"),
   });
 }

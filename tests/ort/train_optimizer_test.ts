@@ -3,6 +3,7 @@ import { float32, toNumbers } from "../../src/graph/tensor.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import type { Runner } from "../../src/runtime/runner.ts";
 import { graphOptimizer } from "../../src/train/graph_optimizer.ts";
+import type { Trainable } from "../../src/lora/trainable.ts";
 import { loraplusStep } from "../../src/train/parameter_step.ts";
 import type { Parameter } from "../../src/train/step.ts";
 import {
@@ -145,11 +146,14 @@ Deno.test("graphOptimizer() multiplies gradients by their projections, beside ot
 
 Deno.test("graphOptimizer() takes the steps of loraplusStep(), and resumes them", async () => {
   using runner = createOrtRunner({ threads: 1 });
-  const kinds = { "fc.A": "A", "fc.B": "B", "head.weight": "weight", "head.bias": "bias" } as const;
+  const kinds: Readonly<Record<string, Trainable["which"]>> = {
+    ...{ "fc.A": "A", "fc.B": "B", "head.weight": "weight", "head.bias": "bias" },
+    "fc.down": "adapter_down.bias",
+  };
   const stepIn = loraplusStep(4);
   const stepOf = (name: string) => {
-    const which = kinds[name as keyof typeof kinds];
-    return stepIn({ path: "", which, dims: which === "bias" ? [6] : [2, 3] });
+    const which = kinds[name];
+    return stepIn({ path: "", which, dims: which.endsWith("bias") ? [6] : [2, 3] });
   };
   const run = async (parameters: Parameter[], name: OptimizerName) => {
     const optimizer = await graphOptimizer(runner, parameters, settings(name), { stepOf });
@@ -182,6 +186,7 @@ Deno.test("graphOptimizer() takes the steps of loraplusStep(), and resumes them"
       { rateFactor: 1, decays: true },
       { rateFactor: 4, decays: true },
       { rateFactor: 1, decays: true },
+      { rateFactor: 4, decays: false },
       { rateFactor: 4, decays: false },
     ]);
   }

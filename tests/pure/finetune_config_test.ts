@@ -31,6 +31,7 @@ Deno.test("resolveConfig() names the parameters of a start that contradict each 
     "which adapterType: scales,houlsby has not",
   );
   fails({ optimizer: "lorafa", adapterType: ["houlsby"] }, "lorafa trains B of LoRA");
+  fails({ optimizer: "lorafa", useDora: true }, "freezeA: true trains DoRA without A");
   fails({ optimizer: "lorafa", loraplusLrRatio: 2 }, "lorafa does not train");
   assertEquals(resolveConfig({ ...MINIMUM, optimizer: "lorafa" }).freezeA, true);
   resolveConfig({ ...MINIMUM, initLoraWeights: "gaussian", adapterType: ["scales"] });
