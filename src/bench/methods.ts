@@ -28,6 +28,7 @@ const beside = (title: string, type: string, learningRate: number): BenchMethod 
 /** Methods by the name that the command line takes. */
 export const BENCH_METHODS = {
   lora: { title: "LoRA", flags: [], learningRate: RATE, merges: true },
+  dora: { title: "DoRA", flags: ["--use-dora"], learningRate: RATE, merges: true },
   houlsby: beside("Houlsby adapters", "houlsby", RATE),
   pfeiffer: beside("Pfeiffer adapters", "pfeiffer", RATE),
   prompt_tuning: beside("prompt tuning", "prompt_tuning", TOKENS_RATE),

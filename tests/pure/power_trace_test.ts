@@ -92,6 +92,9 @@ Deno.test("Follower takes in copies from elsewhere, and calls that another threa
     "7 copy_file_range(3</elsewhere>, NULL, 4</r/copy>, NULL, 1073741824, 0) = 0",
     "7 fsync(4</r/copy> <unfinished ...>",
     "7 <... fsync resumed>) = ?",
+    // A thread that a signal ended in the middle of a call.
+    "9 write(3</r/a>, <unfinished ...>",
+    "9 <... ??? resumed>) = ?",
   );
   assertEquals(tree, { copy: "from elsewhere", b: "folder" });
   assertEquals(kinds, "enter write enter");

@@ -39,7 +39,8 @@ export function* callsOf(lines: Iterable<string>): Generator<Call> {
       begun.set(thread, text.slice(0, -UNFINISHED.length));
       continue;
     }
-    const resumed = /^<\.\.\. \w+ resumed>/.exec(text);
+    // "???" is the call of a thread that a signal ended, whose name strace no longer knows.
+    const resumed = /^<\.\.\. (?:\w+|\?\?\?) resumed>/.exec(text);
     const whole = resumed === null ? text : begun.get(thread) + text.slice(resumed[0].length);
     const call = callOf(whole);
     if (call !== undefined) yield call;
