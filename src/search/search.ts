@@ -2,6 +2,7 @@
  * The order of a search: ranks until they no longer help, then other modules with as many parameters,
  * then ever fewer candidates for ever more steps.
  */
+import type { Message } from "../errors.ts";
 import type { Candidate, Measured } from "./candidate.ts";
 import { isBetter } from "./paired_difference.ts";
 import { pick, promoted } from "./pick.ts";
@@ -30,7 +31,7 @@ export type TrialEnd =
   /** A score; higher is better. */
   | { readonly kind: "scored"; readonly score: number }
   /** This candidate cannot be trained, a sentence says why: it is left out. */
-  | { readonly kind: "failed"; readonly reason: string }
+  | { readonly kind: "failed"; readonly reason: Message }
   /** The search has no more time. */
   | { readonly kind: "out of time" };
 
@@ -52,7 +53,7 @@ export interface SearchOutcome {
   /** Each candidate's scores where it was trained longest, in the order of the search. */
   readonly standings: readonly Standing[];
   /** Candidates that could not be trained, with the reason. */
-  readonly failed: readonly { readonly candidate: Candidate; readonly reason: string }[];
+  readonly failed: readonly { readonly candidate: Candidate; readonly reason: Message }[];
   /** Those that were trained longest. */
   readonly finalists: readonly Standing[];
   /** The candidate to take, one of the finalists; absent if none was measured with every seed. */
@@ -128,7 +129,7 @@ class OutOfTime extends Error {}
 /** Runs trials and keeps what they found. */
 class Trials {
   readonly #standings = new Map<Candidate, Standing>();
-  readonly failed: { readonly candidate: Candidate; readonly reason: string }[] = [];
+  readonly failed: { readonly candidate: Candidate; readonly reason: Message }[] = [];
 
   constructor(readonly seeds: readonly number[], readonly runner: TrialRunner) {}
 

@@ -3,7 +3,14 @@ import { join } from "@std/path";
 import { parseDuration } from "../config/duration.ts";
 import { formatConfig } from "../config/file.ts";
 import { launchedBy } from "../distributed/launcher.ts";
-import { BusyError, ParameterError, RefusedError, UsageError } from "../errors.ts";
+import {
+  BusyError,
+  type NameParameter,
+  ParameterError,
+  RefusedError,
+  UsageError,
+  worded,
+} from "../errors.ts";
 import {
   DEFAULT_EPOCHS,
   FINE_TUNE_PARAMETERS,
@@ -106,6 +113,7 @@ export async function rankSearch(
   using base = loadOnnx(findModelFile(config.model), openMapped);
   const shapes = new AdapterShapes(base.model, config);
   const ranks = shapes.ranks();
+  checkPerLayer(config);
   const identity = await searchIdentity(base.model, config);
   signal.throwIfAborted();
   const totalSteps = await wholeSteps(candidateConfig(config, ranks[0]), { onEvent, signal });
@@ -120,7 +128,7 @@ export async function rankSearch(
   });
   const others = async (chosen: Candidate) => [
     ...shapes.targetSets(chosen),
-    ...(config.perLayer ? [await perLayer(shapes, chosen, config, { onEvent, signal })] : []),
+    ...(config.perLayer ? await perLayer(shapes, chosen, config, { onEvent, signal }) : []),
   ];
   const outcome = await search({ ranks, others }, {
     ...{ seeds, rungs, reductionFactor: config.halvingFactor },
@@ -129,6 +137,17 @@ export async function rankSearch(
   const { picked } = outcome;
   if (picked === undefined) throw nothingMeasured(outcome);
   return report(outcome, picked, { config, trials, totalSteps });
+}
+
+/** @throws {ParameterError} if the adapters have no gradient of a weight to show */
+function checkPerLayer({ perLayer, adapterType }: RankSearchConfig): void {
+  if (!perLayer || adapterType.includes("lora")) return;
+  throw new ParameterError(
+    "perLayer",
+    (name) =>
+      `${name("perLayer", true)} takes the gradients of weights: it needs ` +
+      name("adapterType", "lora"),
+  );
 }
 
 /** @throws {ParameterError | BusyError} for a folder that holds another search */
@@ -176,25 +195,26 @@ async function wholeSteps(
   return stepsOf(trainer.data, config.epochs ?? DEFAULT_EPOCHS, config.gradAccumulationSteps);
 }
 
+/** @returns the candidate with ranks by layer; none if memory does not suffice for the gradients */
 async function perLayer(
   shapes: AdapterShapes,
   chosen: Candidate,
   config: RankSearchConfig,
   { onEvent, signal }: SearchWatch,
-): Promise<Candidate> {
-  if (!config.adapterType.includes("lora")) {
-    throw new ParameterError(
-      "perLayer",
-      (name) =>
-        `${name("perLayer", true)} takes the gradients of weights: it needs ` +
-        name("adapterType", "lora"),
+): Promise<readonly Candidate[]> {
+  let spectra: ReadonlyMap<string, Float64Array>;
+  try {
+    spectra = await gradientSpectra(
+      candidateConfig(config, chosen),
+      shapes.sketchRank(chosen),
+      { signal, onEvent: (event: FineTuneEvent) => onEvent({ kind: "training", event }) },
     );
+  } catch (error) {
+    if (!(error instanceof RefusedError)) throw error;
+    const reason = (name: NameParameter) => error.worded(name);
+    onEvent({ kind: "trial failed", name: "ranks by layer", reason });
+    return [];
   }
-  const spectra = await gradientSpectra(
-    candidateConfig(config, chosen),
-    shapes.sketchRank(chosen),
-    { signal, onEvent: (event: FineTuneEvent) => onEvent({ kind: "training", event }) },
-  );
   const candidate = shapes.perLayer(chosen, spectra);
   const own = new Set(candidate.targetModules);
   const patterns = new Map(Object.entries(candidate.rankPattern));
@@ -207,7 +227,7 @@ async function perLayer(
       norm: Math.hypot(...values),
     })),
   });
-  return candidate;
+  return [candidate];
 }
 
 function nothingMeasured({ failed: [first] }: SearchOutcome): RefusedError {
@@ -215,7 +235,7 @@ function nothingMeasured({ failed: [first] }: SearchOutcome): RefusedError {
     first === undefined
       ? `The time ended before a candidate was measured: ${name("resume", true)} goes on, and ` +
         `${name("timeBudget")} gives it more`
-      : `No candidate can be trained: ${first.candidate.name}: ${first.reason}`
+      : `No candidate can be trained: ${first.candidate.name}: ${worded(first.reason, name)}`
   );
 }
 
@@ -243,7 +263,10 @@ function report(
     ...{ metric, totalSteps, candidates, plotPath, complete: outcome.complete },
     seeds: seedsOf(config),
     wholeTrainings: trialSteps(candidates) / totalSteps,
-    failed: outcome.failed.map(({ candidate, reason }) => ({ name: candidate.name, reason })),
+    failed: outcome.failed.map(({ candidate, reason }) => ({
+      name: candidate.name,
+      reason: worded(reason),
+    })),
     recommended: {
       name: picked.candidate.name,
       reason: reasonOf(picked, outcome.finalists, metric),

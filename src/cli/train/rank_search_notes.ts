@@ -1,12 +1,11 @@
 /** What `graft rank-search` says while it runs. */
-import { worded } from "../../errors.ts";
 import type { FineTuneEvent } from "../../finetune/mod.ts";
 import type { RankSearchEvent } from "../../tasks/rank_search.ts";
 import type { TrialRecord } from "../../tasks/rank_search/trial_journal.ts";
 import { formatSeconds, formatShare } from "../terminal/format.ts";
 import { paint, type Terminal } from "../terminal/output.ts";
 import { formatTable } from "../terminal/table.ts";
-import { asCommandLine } from "../parameter_names.ts";
+import { inFlags } from "../parameter_names.ts";
 import { notePreparation } from "./preparation_notes.ts";
 
 type Of<Kind extends RankSearchEvent["kind"]> = RankSearchEvent & { readonly kind: Kind };
@@ -28,7 +27,7 @@ export function searchNotes(terminal: Terminal): (event: RankSearchEvent) => voi
       case "trial ended":
         return terminal.note(formatRecord(event.record, event.known));
       case "trial failed":
-        return terminal.note(paint(terminal, "yellow", `${event.name}: ${event.reason}`));
+        return terminal.note(paint(terminal, "yellow", `${event.name}: ${inFlags(event.reason)}`));
       case "ranks by layer":
         return noteRanks(event, terminal);
     }
@@ -57,7 +56,7 @@ function noteTraining(
       );
     case "paused":
       return terminal.note(
-        paint(terminal, "yellow", `Paused: ${worded(event.reason, asCommandLine)}`),
+        paint(terminal, "yellow", `Paused: ${inFlags(event.reason)}`),
       );
     case "continued":
       return terminal.note(`Going on, ${formatSeconds(event.seconds)} later`);

@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { join } from "@std/path";
 import { fileValues } from "../../config/file.ts";
-import { ParameterError, RefusedError } from "../../errors.ts";
+import { type Message, ParameterError, RefusedError } from "../../errors.ts";
 import { FINE_TUNE_PARAMETERS, type FineTuneEvent, Trainer } from "../../finetune/mod.ts";
 import { checkpointsOf } from "../../finetune/saved_config.ts";
 import type { Candidate } from "../../search/candidate.ts";
@@ -32,7 +32,7 @@ export type TrialEvent =
   /** A trial has been measured; `known` from an earlier run of the search. */
   | { readonly kind: "trial ended"; readonly record: TrialRecord; readonly known: boolean }
   /** A candidate cannot be trained. */
-  | { readonly kind: "trial failed"; readonly name: string; readonly reason: string };
+  | { readonly kind: "trial failed"; readonly name: string; readonly reason: Message };
 
 /** What all trials of a search have in common. */
 export interface TrialMeans {
@@ -152,7 +152,7 @@ export class Trials implements TrialRunner {
     steps: number,
     clock: TrainingClock,
   ): Promise<
-    Validated | { readonly failed: string } | { readonly refused: string } | "out of time"
+    Validated | { readonly failed: string } | { readonly refused: Message } | "out of time"
   > {
     const { config, signal, deadline } = this.#means;
     const adapterPath = this.folder(candidate, seed);
@@ -169,7 +169,7 @@ export class Trials implements TrialRunner {
         const found = validationOf(adapterPath, training.step, config.loadBest);
         if (found !== undefined) return { loss: found.loss, ...accuracyOf(found) };
       } catch (error) {
-        if (error instanceof RefusedError) return { refused: error.message };
+        if (error instanceof RefusedError) return { refused: (name) => error.worded(name) };
         if (deadline.aborted && !signal.aborted && error === deadline.reason) return "out of time";
         throw error;
       }
@@ -215,7 +215,7 @@ export class Trials implements TrialRunner {
     return { kind: "scored", score: scoreOf(this.#metric, found) };
   }
 
-  #failed(name: string, reason: string): TrialEnd {
+  #failed(name: string, reason: Message): TrialEnd {
     this.#means.onEvent({ kind: "trial failed", name, reason });
     return { kind: "failed", reason };
   }
