@@ -16,7 +16,8 @@ export function AdaptersView() {
       <p class="note">
         This server takes no adapters. Start <code>graft serve</code> with <code>--lora-dir DIR</code>
         for a folder of adapters that can be loaded here, or with${" "}
-        <code>--lora-modules NAME=DIR</code> for adapters of its own.
+        <code>--lora-modules NAME=DIR</code> for adapters of its own; or install the service with${" "}
+        <code>--lora-dir DIR</code>.
       </p>
     `;
   }

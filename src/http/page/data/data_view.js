@@ -46,7 +46,8 @@ export function DataView() {
         : html`
           <p class="note">
             This server trains no models: start <code>graft serve</code> with${" "}
-            <code>--jobs-dir DIR</code>, or download the rows for <code>graft train</code>.
+            <code>--jobs-dir DIR</code>, install the service with <code>--jobs</code>, or download the rows
+            for <code>graft train</code>.
           </p>
         `}
     </section>

@@ -31,7 +31,8 @@ export function JobsView({ path: [id] }) {
     return html`
       <p class="note">
         This server trains no models. Start <code>graft serve</code> with${" "}
-        <code>--jobs-dir DIR</code> for a folder of uploaded files and jobs.
+        <code>--jobs-dir DIR</code> for a folder of uploaded files and jobs, or install the service with${" "}
+        <code>--jobs</code>.
       </p>
     `;
   }
