@@ -8,6 +8,7 @@ import { type BottleneckWeights, checkedBottleneck } from "../lora/bottleneck/we
 import { digestOf } from "../lora/digest.ts";
 import { besideInitial } from "../lora/initial_product.ts";
 import { HEAD, type LoraWeights, type Trainable } from "../lora/mod.ts";
+import type { VectorPart } from "../lora/trainable.ts";
 import type { PeftConfig } from "../lora/peft_config.ts";
 import type { FineTuneConfig } from "./config.ts";
 
@@ -58,9 +59,18 @@ export function adapterOf(
   parameters: ReadonlyMap<string, Tensor>,
   card: AdapterCard,
 ): Adapter & { readonly card: AdapterCard } {
-  const byPath = new Map<string, Partial<Record<Exclude<Trainable["which"], "virtual">, Tensor>>>();
+  const byPath = new Map<
+    string,
+    Partial<Record<Exclude<Trainable["which"], "virtual" | VectorPart>, Tensor>>
+  >();
   const virtual: Tensor[] = [];
+  const vectors = new Map<string, Tensor>();
   for (const [name, { path, which }] of trainable) {
+    if (which === "vector weight" || which === "vector bias") {
+      const part = which.slice("vector ".length);
+      vectors.set(`${path}.${part}`, parameters.get(name) ?? model.graph.initializers.get(name)!);
+      continue;
+    }
     if (which === "virtual") {
       virtual.push(parameters.get(name) ?? model.graph.initializers.get(name)!);
       continue;
@@ -88,6 +98,7 @@ export function adapterOf(
     : undefined;
   const beside = {
     ...(bottlenecks.size === 0 ? {} : { bottlenecks }),
+    ...(vectors.size === 0 ? {} : { vectors }),
     // In the order they were added: layer by layer, keys before values.
     ...(virtual.length === 0 ? {} : { promptEmbeddings: besideEachOther(virtual) }),
   };

@@ -16,6 +16,9 @@ import type { LinearModule } from "../lora/modules.ts";
 import { isLowRank } from "../lora/peft_type.ts";
 import { scaleGrid } from "../lora/scale_adapter.ts";
 import type { LoraSite } from "../lora/targets.ts";
+import { chooseVectors } from "../lora/vectors/choose.ts";
+import type { ModuleVector } from "../lora/vectors/find.ts";
+import { VECTOR_METHODS } from "../lora/vectors/methods.ts";
 import { VIRTUAL_METHODS, type VirtualTokensConfig } from "../lora/virtual_tokens/config.ts";
 import { tokenEmbedding } from "../lora/virtual_tokens/embedding.ts";
 import { type PrefixLayer, prefixLayersOf } from "../lora/virtual_tokens/inject.ts";
@@ -47,6 +50,8 @@ export interface AdapterTargets {
   readonly saved: readonly LinearModule[];
   /** Layers behind which there are bottleneck adapters. */
   readonly followed: readonly LinearModule[];
+  /** Vectors of the graph. */
+  readonly vectors: readonly ModuleVector[];
   /** Virtual tokens, and the layers that a prefix has values in. */
   readonly virtual?: {
     readonly config: VirtualTokensConfig;
@@ -80,7 +85,31 @@ export function targetsOf(model: Model, config: FineTuneAdapter): AdapterTargets
   const followed = placement === undefined
     ? []
     : bottleneckSites(modules, placement, lora, reaches);
-  return { modules, sites, saved, followed, virtual: virtualTargets(model, modules, config) };
+  return {
+    ...{ modules, sites, saved, followed },
+    vectors: vectorTargets(model, modules, sites, config),
+    virtual: virtualTargets(model, modules, config),
+  };
+}
+
+function vectorTargets(
+  model: Model,
+  modules: readonly LinearModule[],
+  sites: readonly LoraSite[],
+  { adapterType, bias, layers, numLayers }: FineTuneAdapter,
+): readonly ModuleVector[] {
+  const last = Math.max(-1, ...modules.map(({ layer }) => layer ?? -1));
+  const chosen = layers !== undefined
+    ? parseLayers(layers)
+    : numLayers === -1
+    ? undefined
+    : Array.from({ length: numLayers }, (_, i) => last - i);
+  return chooseVectors(model, modules, {
+    method: VECTOR_METHODS.find((method) => adapterType.includes(method)),
+    bias,
+    adapted: new Set(sites.map(({ module }) => module.path)),
+    ...(chosen && { layers: new Set(chosen) }),
+  });
 }
 
 function virtualTargets(

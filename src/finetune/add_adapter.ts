@@ -26,7 +26,11 @@ import { isLowRank } from "../lora/peft_type.ts";
 import { withMagnitudes } from "../lora/dora.ts";
 import { indexGraph } from "../lora/graph_index.ts";
 import { injectScales } from "../lora/scale_adapter.ts";
+import { suffixOf } from "../lora/names.ts";
 import type { LoraSite } from "../lora/targets.ts";
+import type { ModuleVector } from "../lora/vectors/find.ts";
+import { VECTOR_METHODS } from "../lora/vectors/methods.ts";
+import { ownVectors, trainVectors } from "../lora/vectors/train.ts";
 import { type AdaptedModel, trainedOf } from "./adapted_model.ts";
 import { injectVirtualTokens } from "../lora/virtual_tokens/inject.ts";
 import { type AdapterTargets, targetsOf } from "./adapter_targets.ts";
@@ -44,11 +48,17 @@ export type AdapterChoice = FineTuneAdapter & Pick<FineTuneConfig, "model" | "se
  * @throws {UsageError} if a module cannot be trained in full or no head can be added
  */
 export function addAdapter(
-  model: Model,
+  base: Model,
   config: AdapterChoice,
   labels: LabelMap | undefined,
-  { modules, sites, saved, followed, virtual }: AdapterTargets = targetsOf(model, config),
+  targets: AdapterTargets = targetsOf(base, config),
 ): AdaptedModel {
+  const own = ownVectors(base, targets.vectors);
+  const { model } = own;
+  // The modules of a changed graph have other nodes.
+  const { modules, sites, saved, followed, virtual } = model === base
+    ? targets
+    : targetsOf(model, config);
   const { injected, initials, atBase } = injectNew(model, config, sites);
   const trainable = new Map(injected.trainable);
   let now = injected.model;
@@ -66,6 +76,7 @@ export function addAdapter(
     const start = initVirtualTokens(virtual.config, randomFor(config.seed, "virtual tokens"));
     apply(injectVirtualTokens(now, virtual.config, start, virtual.layers));
   }
+  if (own.vectors.length > 0) apply(trainVectors({ ...own, model: now }));
   const newHead = labels !== undefined && !hasLogits(model);
   if (newHead) {
     const { hidden } = tokenStates(now);
@@ -73,7 +84,9 @@ export function addAdapter(
     apply(addClassificationHead(now, head, { pooling: config.pooling }));
   }
   const adapted = targetNames(sites.map(({ module }) => module.path), modules);
-  const peftConfig = peftConfigOf(config, adapted, labels, newHead);
+  const vectorMethod = VECTOR_METHODS.find((method) => config.adapterType.includes(method));
+  const named = sites.length > 0 ? adapted : vectorModules(own.vectors);
+  const peftConfig = peftConfigOf(config, named, labels, newHead);
   return {
     model: now,
     ...{ trainable, initials, newHead, atBase: atBase && virtual === undefined },
@@ -82,9 +95,16 @@ export function addAdapter(
       ...(initials === undefined ? peftConfig : configBesideInitial(peftConfig)),
       ...(bottleneck && { bottleneck }),
       ...(virtual && { virtualTokens: virtual.config }),
+      ...(vectorMethod && { vectorMethod }),
+      ...(config.bias === "none" ? {} : { bias: config.bias }),
     },
   };
 }
+
+/** Names by which PEFT selects the modules of vectors. */
+const vectorModules = (vectors: readonly ModuleVector[]) => [
+  ...new Set(vectors.map(({ path }) => suffixOf(path))),
+];
 
 function bottleneckOf(config: AdapterChoice): BottleneckConfig | undefined {
   const placement = PLACEMENTS.find((placement) => config.adapterType.includes(placement));

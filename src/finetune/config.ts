@@ -6,6 +6,7 @@ import type { Method } from "../lora/peft_type.ts";
 import type { Numeric } from "../plan/names.ts";
 import type { RuntimeOptions } from "../runtime/open_runner.ts";
 import type { ScheduleName } from "../train/learning_rate.ts";
+import type { TrainedBiases } from "../lora/vectors/methods.ts";
 import type { OptimizerName } from "../train/update_rules.ts";
 
 /** Model and data. */
@@ -66,6 +67,8 @@ export interface FineTuneAdapter {
   readonly loftqModel?: string;
   /** Whether A keeps its initial values and only B is trained. */
   readonly freezeA: boolean;
+  /** Which biases are trained beside LoRA: none, all, or those of its layers. */
+  readonly bias: TrainedBiases;
   /** Modules to train fully besides the adapter. */
   readonly modulesToSave: readonly string[];
   /** How a new classification head reads the tokens. */

@@ -5,6 +5,7 @@ import { NON_LINEARITIES } from "../lora/bottleneck/config.ts";
 import { METHODS } from "../lora/peft_type.ts";
 import { RUNTIME_PARAMETERS } from "../runtime/runtime_parameters.ts";
 import { SCHEDULE_NAMES } from "../train/learning_rate.ts";
+import { BIASES } from "../lora/vectors/methods.ts";
 import { OPTIMIZER_NAMES } from "../train/update_rules.ts";
 import type { FineTuneConfig } from "./config.ts";
 
@@ -34,6 +35,7 @@ export const FINE_TUNE_PARAMETERS = {
   initLoraWeights: { kind: "text", default: "kaiming" },
   loftqModel: { kind: "text" },
   freezeA: { kind: "boolean", default: false },
+  bias: { kind: "text", choices: BIASES, default: "none" },
   modulesToSave: { kind: "list", default: [] },
   pooling: { kind: "text", choices: ["mean", "first"], default: "mean" },
 

@@ -47,6 +47,15 @@ export function checkConfig(config: FineTuneConfig): void {
         `other types have not: current value of ${name("adapterType")} is ${config.adapterType}`,
     );
   }
+  if (config.bias !== "none" && !config.adapterType.includes("lora")) {
+    throw new ParameterError(
+      "bias",
+      (name) =>
+        `${name("bias", config.bias)} trains biases beside LoRA: current value of ` +
+        `${name("adapterType")} is ${config.adapterType}; ${name("adapterType", "bitfit")} ` +
+        "trains biases alone",
+    );
+  }
   checkMethods(config);
   about("saveAs", config.saveAs, checkAdapterName);
   if (!config.train && !config.test) {

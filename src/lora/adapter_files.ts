@@ -51,7 +51,12 @@ export function encodeAdapter(
 ): ReadonlyMap<string, readonly Uint8Array[]> {
   const files = new Map<string, readonly Uint8Array[]>([
     [ADAPTER_FILES.config, [utf8(formatPeftConfig(adapter.config))]],
-    [ADAPTER_FILES.tensors, safetensorsParts(peftTensors(adapter, adapter.config.adapterType))],
+    [
+      ADAPTER_FILES.tensors,
+      safetensorsParts(
+        peftTensors(adapter, adapter.config.adapterType, adapter.config.vectorMethod),
+      ),
+    ],
   ]);
   if (adapter.head !== undefined) {
     const { weight, bias } = adapter.head;
@@ -84,6 +89,15 @@ export function decodeAdapter(files: Files, where: string): Adapter {
   const raw = decodeSafetensors(need(ADAPTER_FILES.tensors), { file: tensorsFile }).tensors;
   const tensors = adapterTensors(raw, tensorsFile, config.adapterType);
   checkRanks(tensors, config, tensorsFile);
+  const [stray] = config.vectorMethod === undefined && (config.bias ?? "none") === "none"
+    ? tensors.vectors?.keys() ?? []
+    : [];
+  if (stray !== undefined) {
+    throw new BadInputError(
+      `${tensorsFile}: "${stray}" has no module: a bias without a weight is trained by \`bias\` ` +
+        "and BitFit, a normalisation by LN_TUNING",
+    );
+  }
   checkParts(tensors, config, tensorsFile);
   const headBytes = files.get(ADAPTER_FILES.head);
   const head = headBytes && decodeHead(headBytes, path(ADAPTER_FILES.head));

@@ -9,6 +9,9 @@ import { magnitudeName } from "./low_rank_parts.ts";
 import type { LoraWeights } from "./lora_weights.ts";
 import type { AdapterType } from "./peft_config.ts";
 import { scalesName } from "./scale_adapter.ts";
+import type { VectorPart } from "./trainable.ts";
+import type { VectorMethod } from "./vectors/methods.ts";
+import type { TrainedVectors } from "./vectors/train.ts";
 
 /** Tensors of a module trained in full: weight [out, in], bias [out] if it has one. */
 export interface SavedModule {
@@ -28,6 +31,8 @@ export interface AdapterTensors {
   readonly bottlenecks?: ReadonlyMap<string, BottleneckWeights>;
   /** Values of virtual tokens as PEFT stores them, [tokens, columns]. */
   readonly promptEmbeddings?: Tensor;
+  /** Trained biases, and weights of normalisations, [n], by `<path>.bias` and `<path>.weight`. */
+  readonly vectors?: TrainedVectors;
 }
 
 /** PEFT's prefix of every module path. */
@@ -45,8 +50,9 @@ const NAMES: Readonly<Record<AdapterType, typeof loraName>> = {
 
 /** Tensors under the names by which PEFT loads them; those of scale adapters under graft's own. */
 export function peftTensors(
-  { lora, saved, bottlenecks = new Map(), promptEmbeddings }: AdapterTensors,
+  { lora, saved, bottlenecks = new Map(), promptEmbeddings, vectors = new Map() }: AdapterTensors,
   type: AdapterType = "lora",
+  vectorMethod?: VectorMethod,
 ): ReadonlyMap<string, Tensor> {
   const tensors = new Map<string, Tensor>();
   for (const [path, { a, b, magnitude }] of lora) {
@@ -60,6 +66,15 @@ export function peftTensors(
     tensors.set(`${before}${path}.weight`, weight);
     if (bias !== undefined) tensors.set(`${before}${path}.bias`, bias);
   }
+  for (const [name, vector] of vectors) {
+    const [, path, which] = /^(.*)\.(weight|bias)$/.exec(name)!;
+    const layer = vectorMethod === "ln_tuning"
+      ? ".ln_tuning_layers"
+      : lora.has(path)
+      ? ".base_layer"
+      : "";
+    tensors.set(`${PREFIX}${path}${layer}.${which}`, vector);
+  }
   if (promptEmbeddings !== undefined) tensors.set(PROMPT, promptEmbeddings);
   for (const [path, parts] of bottlenecks) {
     for (const part of BOTTLENECK_PARTS) tensors.set(`${PREFIX}${path}.${part}`, parts[part]);
@@ -67,7 +82,7 @@ export function peftTensors(
   return tensors;
 }
 
-type Part = "A" | "B" | "magnitude" | "weight" | "bias" | BottleneckPart;
+type Part = "A" | "B" | "magnitude" | "weight" | "bias" | BottleneckPart | VectorPart;
 
 /**
  * Sorts PEFT's tensors by module, as float32.
@@ -84,7 +99,8 @@ export function adapterTensors(
   const prompt = tensors.get(PROMPT);
   const promptEmbeddings = prompt && asFloat32(PROMPT, prompt, bad);
   for (const [name, tensor] of tensors) {
-    if (name === PROMPT) continue;
+    // With `bias: all`, PEFT also saves the biases that modules to save had before.
+    if (name === PROMPT || name.endsWith(".original_module.bias")) continue;
     const { path, part } = partOf(name, type, bad);
     const module = modules.get(path) ?? {};
     if (module[part] !== undefined) throw bad(`module "${path}" has ${part} twice`);
@@ -95,20 +111,24 @@ export function adapterTensors(
   const lora = new Map<string, LoraWeights>();
   const saved = new Map<string, SavedModule>();
   const bottlenecks = new Map<string, BottleneckWeights>();
-  for (const [path, { A, B, magnitude, weight, bias, ...parts }] of modules) {
+  const vectors = new Map<string, Tensor>();
+  for (const [path, { A, B, magnitude, weight, bias, ...others }] of modules) {
+    const { "vector weight": scale, "vector bias": shift = bias, ...parts } = others;
+    if (scale !== undefined) vectors.set(`${path}.weight`, scale);
     if (A !== undefined || B !== undefined) {
       lora.set(path, withMagnitude(path, pair(path, A, B, type, bad), magnitude, bad));
     } else if (magnitude !== undefined) {
       throw bad(`module "${path}" has lora_magnitude_vector without lora_A and lora_B`);
     }
     if (weight !== undefined) saved.set(path, savedModule(path, weight, bias, bad));
-    else if (bias !== undefined) throw bad(`module "${path}" has a bias without a weight`);
+    else if (shift !== undefined) vectors.set(`${path}.bias`, shift);
     if (Object.keys(parts).length > 0) bottlenecks.set(path, checkedBottleneck(path, parts));
   }
   return {
     ...{ lora, saved },
     ...(bottlenecks.size === 0 ? {} : { bottlenecks }),
     ...(promptEmbeddings && { promptEmbeddings }),
+    ...(vectors.size === 0 ? {} : { vectors }),
   };
 }
 
@@ -129,6 +149,11 @@ function partOf(name: string, type: AdapterType, bad: Bad): { path: string; part
   if (bottleneck !== null) return { path: bottleneck[1], part: bottleneck[2] as BottleneckPart };
   const magnitude = /^(.+)\.lora_magnitude_vector(?:\.default)?(?:\.weight)?$/.exec(inner);
   if (magnitude !== null && type === "lora") return { path: magnitude[1], part: "magnitude" };
+  const vector = /^(.+)\.(?:ln_tuning_layers(?:\.default)?\.(weight|bias)|base_layer\.(bias))$/
+    .exec(inner);
+  if (vector !== null) {
+    return { path: vector[1], part: vector[2] === "weight" ? "vector weight" : "vector bias" };
+  }
   const full = /^(.+?)(?:\.modules_to_save(?:\.default)?)?\.(weight|bias)$/.exec(inner);
   if (full === null || /\.(lora|scales)_/.test(inner)) {
     throw bad(`tensor ${quoted} is of no kind graft knows`);

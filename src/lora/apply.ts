@@ -15,6 +15,7 @@ import { makeTrainable } from "./modules_to_save.ts";
 import { PatternValues } from "./pattern.ts";
 import { injectScales } from "./scale_adapter.ts";
 import type { LoraSite } from "./targets.ts";
+import { trainVectors, withVectors } from "./vectors/train.ts";
 import { injectVirtualTokens, prefixLayersOf } from "./virtual_tokens/inject.ts";
 
 /**
@@ -86,13 +87,16 @@ const short = (digest: string) => digest.slice(0, "sha256:".length + 12);
  * @throws {BadInputError} if the adapter does not fit the model
  */
 export function applyAdapter(
-  model: Model,
+  base: Model,
   adapter: Adapter,
   options: InjectOptions & {
     /** Whether A and B will change, and DoRA's norms with them; default false. */
     readonly trains?: boolean;
   } = {},
 ): Injected {
+  const { vectors = new Map() } = adapter;
+  const own = withVectors(base, vectors);
+  const { model } = own;
   const modules = findModules(model);
   const add = adapter.config.adapterType === "scales" ? injectScales : inject;
   const sites = adapterSites(modules, adapter);
@@ -122,6 +126,9 @@ export function applyAdapter(
   if (adapter.head !== undefined) {
     const pooling = adapter.card?.pooling ?? "mean";
     take(addClassificationHead(now, adapter.head, { pooling, asInputs: options.asInputs }));
+  }
+  if (options.trains === true && vectors.size > 0) {
+    take(trainVectors({ ...own, model: now }));
   }
   return { model: now, trainable, masks: injected.masks };
 }

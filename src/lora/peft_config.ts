@@ -7,6 +7,12 @@
 import { BadInputError } from "../errors.ts";
 import { type BottleneckConfig, NON_LINEARITIES, PLACEMENTS } from "./bottleneck/config.ts";
 import { JsonFields } from "./json_fields.ts";
+import {
+  BIASES,
+  type TrainedBiases,
+  VECTOR_METHODS,
+  type VectorMethod,
+} from "./vectors/methods.ts";
 import { VIRTUAL_METHODS, type VirtualTokensConfig } from "./virtual_tokens/config.ts";
 import { formatPeftType, isLowRank, type Method, parsePeftType } from "./peft_type.ts";
 
@@ -50,15 +56,20 @@ export interface PeftConfig {
   readonly bottleneck?: BottleneckConfig;
   /** Its virtual tokens. */
   readonly virtualTokens?: VirtualTokensConfig;
+  /** Which biases were trained beside LoRA; default none. */
+  readonly bias?: TrainedBiases;
+  /** The method by which vectors of the graph were trained, apart from biases beside LoRA. */
+  readonly vectorMethod?: VectorMethod;
 }
 
 /** The methods that an adapter combines. */
 export function methodsOf(
-  { rank, adapterType, bottleneck, virtualTokens }: PeftConfig,
+  { rank, adapterType, bottleneck, virtualTokens, vectorMethod }: PeftConfig,
 ): readonly Method[] {
   const beside = [
     ...bottleneck === undefined ? [] : [bottleneck.placement],
     ...virtualTokens === undefined ? [] : [virtualTokens.method],
+    ...vectorMethod === undefined ? [] : [vectorMethod],
   ];
   return rank > 0 || beside.length === 0 ? [adapterType, ...beside] : beside;
 }
@@ -70,6 +81,7 @@ export function formatPeftConfig(config: PeftConfig): string {
     ...methods.some(isLowRank) ? lowRankFields(config) : {},
     ...bottleneckFields(config.bottleneck),
     ...virtualFields(config.virtualTokens),
+    ...config.vectorMethod === undefined ? {} : { target_modules: config.targetModules },
     auto_mapping: null,
     base_model_name_or_path: config.base ?? null,
     inference_mode: true,
@@ -86,7 +98,7 @@ export function formatPeftConfig(config: PeftConfig): string {
 function lowRankFields(config: PeftConfig) {
   return {
     alpha_pattern: config.alphaPattern,
-    bias: "none",
+    bias: config.bias ?? "none",
     fan_in_fan_out: false,
     init_lora_weights: config.gaussian ? "gaussian" : true,
     layer_replication: null,
@@ -169,8 +181,18 @@ export function parsePeftConfig(text: string, file = "adapter_config.json"): Pef
     base: json.string("base_model_name_or_path"),
     gaussian: json.fields.get("init_lora_weights") === "gaussian",
     ...bottleneckOf(methods, json),
+    ...vectorsOf(methods, json),
     ...virtualTokensOf(methods, json),
   };
+}
+
+function vectorsOf(
+  methods: readonly Method[],
+  json: JsonFields,
+): Pick<PeftConfig, "bias" | "vectorMethod"> {
+  const vectorMethod = VECTOR_METHODS.find((method) => methods.includes(method));
+  const bias = BIASES.find((bias) => bias === json.string("bias")) ?? "none";
+  return { ...(vectorMethod && { vectorMethod }), ...(bias === "none" ? {} : { bias }) };
 }
 
 function bottleneckOf(
@@ -234,7 +256,7 @@ function refuseUnsupported(json: JsonFields): readonly Method[] {
     refuse(`DoRA (use_dora) beside adapter kind "${kind}"`);
   }
   const bias = json.string("bias") ?? "none";
-  if (bias !== "none") refuse(`trained biases (bias: "${bias}")`);
+  if (!BIASES.some((known) => known === bias)) refuse(`bias: "${bias.slice(0, 40)}"`);
   // These initialisations move part of the base's weights into the adapter.
   const init = json.fields.get("init_lora_weights") ?? true;
   if (typeof init === "string" && !["gaussian", "eva", "orthogonal"].includes(init)) {

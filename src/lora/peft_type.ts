@@ -8,6 +8,8 @@ export const METHODS = [
   "pfeiffer",
   "prompt_tuning",
   "prefix_tuning",
+  "ln_tuning",
+  "bitfit",
 ] as const;
 /** One of {@linkcode METHODS}. */
 export type Method = (typeof METHODS)[number];
@@ -20,6 +22,8 @@ export const METHOD_NAMES: Readonly<Record<Method, string>> = {
   pfeiffer: "bottleneck adapters (pfeiffer)",
   prompt_tuning: "virtual tokens (prompt_tuning)",
   prefix_tuning: "virtual tokens (prefix_tuning)",
+  ln_tuning: "trained normalisations (ln_tuning)",
+  bitfit: "trained biases (bitfit)",
 };
 
 /** Methods that exclude each other in one adapter. */
@@ -27,6 +31,7 @@ const ALTERNATIVES: readonly (readonly Method[])[] = [
   ["lora", "scales"],
   ["houlsby", "pfeiffer"],
   ["prompt_tuning", "prefix_tuning"],
+  ["ln_tuning", "bitfit"],
 ];
 
 /** Methods whose matrices have a rank. */
@@ -40,6 +45,8 @@ const PEFT_TYPES: Readonly<Record<Method, string>> = {
   pfeiffer: "GRAFT_PFEIFFER",
   prompt_tuning: "PROMPT_TUNING",
   prefix_tuning: "PREFIX_TUNING",
+  ln_tuning: "LN_TUNING",
+  bitfit: "GRAFT_BITFIT",
 };
 
 /** `LORA`, or `LORA+GRAFT_HOULSBY` where methods are combined. */

@@ -24,7 +24,7 @@ export function reachOf(model: Model): Reach {
  * The output that the loss is computed from; `undefined` if there is none, which is reported when it is
  * needed.
  */
-function lossOutput(model: Model): string | undefined {
+export function lossOutput(model: Model): string | undefined {
   if (model.graph.outputs.some(({ name }) => name === LOGITS_OUTPUT)) return LOGITS_OUTPUT;
   try {
     return tokenStates(model).name;

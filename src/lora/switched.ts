@@ -115,6 +115,7 @@ export function switchedAdapter(
     );
   }
   if (adapter.bottlenecks !== undefined) refuse("has bottleneck adapters");
+  if (adapter.vectors !== undefined) refuse("has trained biases or normalisations");
   if (adapter.config.useDora) refuse("is of DoRA, which scales the base's results too");
   if (adapter.saved.size > 0) refuse("has modules trained in full");
   if (adapter.head !== undefined) refuse("has a head of its own");

@@ -5,12 +5,23 @@ import { BadInputError } from "../errors.ts";
 import type { BottleneckPart } from "./bottleneck/config.ts";
 import type { GraphEdit } from "./edit.ts";
 
+/** A vector of the graph that is trained where it is (`vectors/`). */
+export type VectorPart = "vector weight" | "vector bias";
+
 /** A tensor that training changes, under the initializer's (or graph input's) name. */
 export interface Trainable {
   /** Module path. */
   readonly path: string;
   /** Which tensor of the module it is. */
-  readonly which: "A" | "B" | "magnitude" | "weight" | "bias" | BottleneckPart | "virtual";
+  readonly which:
+    | "A"
+    | "B"
+    | "magnitude"
+    | "weight"
+    | "bias"
+    | BottleneckPart
+    | "virtual"
+    | VectorPart;
   /** Its dimensions. */
   readonly dims: readonly number[];
 }

@@ -5,7 +5,7 @@ import { isPending } from "../graph/pending.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import type { WriteBytes } from "../lora/merge/plan.ts";
-import { encodeModelChunks } from "../onnx/mod.ts";
+import { encodeModelChunks, externalRefOf } from "../onnx/mod.ts";
 import { resolveExternalData } from "./external_data.ts";
 import { layoutLike } from "./external_layout.ts";
 import { homeOf } from "./find_model.ts";
@@ -71,8 +71,10 @@ export async function writeModel<T>(
     });
     for (const [tensor, ref] of places) {
       if (isPending(tensor)) continue;
-      if (!asInBase) put(ref.location, ref.offset, tensor.bytes);
-      else if (!files.has(ref.location)) put(ref.location, 0, NOTHING);
+      // A new tensor in the place of the base's differs from what was copied.
+      if (!asInBase || externalRefOf(tensor) === undefined) {
+        put(ref.location, ref.offset, tensor.bytes);
+      } else if (!files.has(ref.location)) put(ref.location, 0, NOTHING);
     }
     for (const [offset, chunk] of inside.rest()) put(modelFile, offset, chunk);
     return result;

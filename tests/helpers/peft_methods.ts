@@ -38,6 +38,10 @@ export interface PeftMethod {
     readonly optimizer?: "adamw" | "loraplus" | "lorafa";
     /** LoRA+'s. */
     readonly ratio?: number;
+    /** Names of normalisations that `LNTuningConfig` trains instead of LoRA. */
+    readonly norms?: readonly string[];
+    /** Whether all biases are trained and nothing else, without PEFT. */
+    readonly biases?: boolean;
     /** Parts of the names of parameters that stay as they are. */
     readonly freeze?: readonly string[];
     /** Checkpoint in floats, whose distance from the base graft's start approximates. */
@@ -269,6 +273,42 @@ export const PEFT_METHODS: readonly PeftMethod[] = [
     ...INT4,
     config: { useDora: true, initLoraWeights: "pissa" },
     peft: { start: "own", lora: { use_dora: true, init_lora_weights: "pissa" } },
+  },
+  {
+    name: "LoRA and its biases",
+    ...BERT,
+    config: { bias: "lora_only", targetModules: ["query", "value"] },
+    peft: { lora: { bias: "lora_only", target_modules: ["query", "value"], task_type: null } },
+  },
+  {
+    name: "LoRA and all biases",
+    ...BERT,
+    config: { bias: "all", targetModules: ["query", "value"] },
+    peft: { lora: { bias: "all", target_modules: ["query", "value"], task_type: null } },
+  },
+  {
+    name: "normalisations",
+    ...INT4,
+    config: { adapterType: ["ln_tuning"], learningRate: 6e-2 },
+    peft: { norms: ["input_layernorm", "post_attention_layernorm", "norm"] },
+  },
+  {
+    name: "normalisations taken apart",
+    ...{ ...FLOATS, model: "tiny-llama-torch-fp32" },
+    config: { adapterType: ["ln_tuning"], learningRate: 6e-2 },
+    peft: { norms: ["input_layernorm", "post_attention_layernorm", "norm"] },
+  },
+  {
+    name: "normalisations with biases",
+    ...BERT,
+    config: { adapterType: ["ln_tuning"], learningRate: 6e-2 },
+    peft: { norms: ["LayerNorm"] },
+  },
+  {
+    name: "BitFit",
+    ...BERT,
+    config: { adapterType: ["bitfit"], learningRate: 2e-2 },
+    peft: { biases: true },
   },
   {
     name: "LoRA+",

@@ -20,7 +20,7 @@ import sys
 import warnings
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
+from peft import LNTuningConfig, LoraConfig, PeftModel, get_peft_model, set_peft_model_state_dict
 from peft.optimizers import create_lorafa_optimizer, create_loraplus_optimizer, lorafa
 from safetensors.torch import load_file
 from transformers import AutoModelForCausalLM, AutoModelForSequenceClassification
@@ -75,6 +75,23 @@ def start_difference(model, case):
     return worst
 
 
+def only_biases(model):
+    """BitFit, which PEFT does not have: every bias that the loss depends on is trained."""
+    for name, parameter in model.named_parameters():
+        parameter.requires_grad_(name.endswith(".bias"))
+    return model
+
+
+def loaded(case):
+    model = load(case["base"], case["classes"])
+    if case["peft"].get("biases"):
+        saved = load_file(os.path.join(case["trained"], "adapter_model.safetensors"))
+        named = {name.removeprefix("base_model.model."): value for name, value in saved.items()}
+        assert not model.load_state_dict(named, strict=False).unexpected_keys
+        return model.eval()
+    return PeftModel.from_pretrained(model, case["trained"]).eval()
+
+
 def run(case):
     how = case["peft"]
     ids = torch.tensor(case["input_ids"])
@@ -82,8 +99,14 @@ def run(case):
     mask = torch.ones_like(ids)
     task = "CAUSAL_LM" if case["classes"] is None else "SEQ_CLS"
     torch.manual_seed(0)
-    model = get_peft_model(load(case["base"], case["classes"]), LoraConfig(task_type=task, **how["lora"]))
-    if how.get("start", "graft") == "graft":
+    base = load(case["base"], case["classes"])
+    if how.get("biases"):
+        model = only_biases(base)
+    elif how.get("norms"):
+        model = get_peft_model(base, LNTuningConfig(target_modules=how["norms"]))
+    else:
+        model = get_peft_model(base, LoraConfig(**{"task_type": task, **how["lora"]}))
+    if how.get("start", "graft") == "graft" and not how.get("biases"):
         saved = load_file(os.path.join(case["initial"], "adapter_model.safetensors"))
         missing = set_peft_model_state_dict(model, saved)
         assert not missing.unexpected_keys, missing.unexpected_keys
@@ -113,8 +136,7 @@ def run(case):
         model.save_pretrained(
             how["converted"], path_initial_model_for_weight_conversion=how["converted"] + "_initial"
         )
-    loaded = PeftModel.from_pretrained(load(case["base"], case["classes"]), case["trained"]).eval()
-    found["graft_logits"] = logits(loaded)
+    found["graft_logits"] = logits(loaded(case))
     return found
 
 

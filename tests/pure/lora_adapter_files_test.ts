@@ -158,7 +158,7 @@ const BAD_CONFIGS: readonly (readonly [Readonly<Record<string, unknown>>, string
     { use_dora: true, peft_type: "GRAFT_SCALES" },
     'DoRA (use_dora) beside adapter kind "GRAFT_SCALES" is not supported',
   ],
-  [{ bias: "all" }, 'trained biases (bias: "all") is not supported'],
+  [{ bias: "some" }, 'bias: "some" is not supported'],
   [{ init_lora_weights: "pissa" }, 'init_lora_weights "pissa"'],
   [{ use_qalora: true }, 'option "use_qalora" is not supported'],
   [{ trainable_token_indices: [1, 2] }, 'option "trainable_token_indices" is not supported'],

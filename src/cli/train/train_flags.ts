@@ -100,6 +100,10 @@ export const TRAIN_FLAGS = {
     ...P.freezeA,
     group: ADAPTER,
   }),
+  bias: text("Biases to train beside LoRA: all of the model's, or those of its layers", {
+    ...P.bias,
+    group: ADAPTER,
+  }),
   modulesToSave: list("Modules to train fully beside the adapter", {
     ...P.modulesToSave,
     group: ADAPTER,

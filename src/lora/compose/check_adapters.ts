@@ -13,6 +13,12 @@ import { METHOD_NAMES } from "../peft_type.ts";
  */
 export function checkCombinable(adapters: readonly WeightedAdapter[]): void {
   for (const { adapter, label } of adapters) {
+    if (adapter.config.bias !== undefined) {
+      throw new BadInputError(
+        `${label}: it has trained biases, which can only replace the base's; \`graft merge\` can ` +
+          "merge it",
+      );
+    }
     if (adapter.config.useDora) {
       throw new BadInputError(
         `${label}: it is an adapter of DoRA, whose magnitudes cannot be combined with others; ` +

@@ -1,5 +1,5 @@
 /** Converts saved adapters to changes of a merge. */
-import { float32, toNumbers } from "../../graph/tensor.ts";
+import { float32, type Tensor, toNumbers } from "../../graph/tensor.ts";
 import type { Model } from "../../graph/types.ts";
 import { UsageError } from "../../errors.ts";
 import type { Adapter } from "../adapter_files.ts";
@@ -16,6 +16,7 @@ import type { AdapterType } from "../peft_config.ts";
 import type { Method } from "../peft_type.ts";
 import { injectScales, scaleGrid } from "../scale_adapter.ts";
 import type { LoraSite } from "../targets.ts";
+import { savedVectors, withVectors } from "../vectors/train.ts";
 import { tokenEmbedding } from "../virtual_tokens/embedding.ts";
 import { injectVirtualTokens, prefixLayersOf } from "../virtual_tokens/inject.ts";
 import { prependVirtualTokens } from "../virtual_tokens/prepend.ts";
@@ -34,6 +35,8 @@ export interface WeightedAdapter {
 /** The changes that adapters make to a model: of its matrices, and what is added to its graph. */
 export interface AdapterChanges {
   readonly changes: readonly ModuleChange[];
+  /** Replaces trained vectors. */
+  readonly replaceVectors?: (model: Model) => Model;
   /** Adds the adapters' new head. */
   readonly addHead?: (model: Model) => Model;
   /** Adds the modules that cannot be folded into weights; the head follows them. */
@@ -46,9 +49,9 @@ export interface AdapterChanges {
 
 /** The whole addition to a model with merged weights; `undefined` if there is none. */
 export function additionOf(
-  { addHead, addBeside, prepend }: AdapterChanges,
+  { replaceVectors, addHead, addBeside, prepend }: AdapterChanges,
 ): ((model: Model) => Model) | undefined {
-  const steps = [addBeside, addHead, prepend].filter((step) => step !== undefined);
+  const steps = [replaceVectors, addBeside, addHead, prepend].filter((step) => step !== undefined);
   if (steps.length === 0) return undefined;
   return (model) => steps.reduce((now, step) => step(now), model);
 }
@@ -106,6 +109,7 @@ export function adapterChanges(
         ...replaced.get(path),
       };
     }),
+    ...vectorsOf(model, adapters),
     ...headOf(adapters),
     ...besideOf(model, modules, adapters),
   };
@@ -159,6 +163,21 @@ function replacements(adapters: readonly WeightedAdapter[]) {
     }
   }
   return out;
+}
+
+function vectorsOf(
+  base: Model,
+  adapters: readonly WeightedAdapter[],
+): Pick<AdapterChanges, "replaceVectors"> {
+  const all = new Map<string, Tensor>();
+  for (const { adapter: { vectors = new Map() }, weight, label } of adapters) {
+    for (const [name, vector] of vectors) {
+      refuseMixing(`a trained "${name}"`, label, weight, all.has(name));
+      all.set(name, vector);
+    }
+  }
+  savedVectors(base, all);
+  return all.size === 0 ? {} : { replaceVectors: (model) => withVectors(model, all).model };
 }
 
 function headOf(adapters: readonly WeightedAdapter[]): Pick<AdapterChanges, "addHead"> {
