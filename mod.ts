@@ -321,6 +321,14 @@ export {
   type VirtualTokensConfig,
 } from "./src/lora/virtual_tokens/config.ts";
 export { type Method, METHODS } from "./src/lora/peft_type.ts";
+export {
+  BIASES,
+  type TrainedBiases,
+  VECTOR_METHODS,
+  type VectorMethod,
+} from "./src/lora/vectors/methods.ts";
+export type { TrainedVectors } from "./src/lora/vectors/train.ts";
+export type { VectorPart } from "./src/lora/trainable.ts";
 export type { AdapterCard, AdapterTask } from "./src/lora/adapter_card.ts";
 export {
   ADAPTER_TYPES,
