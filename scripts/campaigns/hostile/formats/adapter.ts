@@ -1,5 +1,9 @@
-/** Adapter folders: both files that PEFT writes, in one; read, merged and run on their base. */
+/** Adapter folders of every method: both files of each in one; read, merged and run on their base. */
 import { concat } from "@std/bytes/concat";
+import { adapterOf } from "../../../../src/finetune/adapted_model.ts";
+import { addAdapter } from "../../../../src/finetune/add_adapter.ts";
+import { type FineTuneInput, resolveConfig } from "../../../../src/finetune/mod.ts";
+import { encodeAdapter } from "../../../../src/lora/adapter_files.ts";
 import { decodeAdapter } from "../../../../src/lora/adapter_files.ts";
 import { applyAdapter, checkBase } from "../../../../src/lora/apply.ts";
 import { BadInputError } from "../../../../src/errors.ts";
@@ -29,6 +33,29 @@ function parts(file: Uint8Array): readonly [config: Uint8Array, tensors: Uint8Ar
 }
 
 const base = lazily(() => loadOnnx(`${FIXTURES}models/tiny-llama-genai-int4/model.onnx`));
+
+/** What of `graft train` makes an adapter of each method. */
+const METHODS: readonly Partial<FineTuneInput>[] = [
+  { useDora: true, rank: 2 },
+  { adapterType: ["lora", "houlsby"], rank: 2 },
+  { adapterType: ["pfeiffer"], reductionFactor: 32 },
+  { adapterType: ["prompt_tuning"], numVirtualTokens: 3 },
+  { adapterType: ["prefix_tuning"], numVirtualTokens: 3 },
+];
+
+/** An adapter of a method before its first step. */
+function untrained(method: Partial<FineTuneInput>): Uint8Array {
+  const config = resolveConfig({ model: "base", data: "data", ...method });
+  const { model } = base();
+  const files = encodeAdapter(adapterOf(addAdapter(model, config, undefined), new Map(), {
+    baseDigest: `sha256:${"0".repeat(64)}`,
+    task: "causal",
+    config: {},
+  }));
+  const [settings, tensors] = ["adapter_config.json", "adapter_model.safetensors"]
+    .map((name) => concat([...files.get(name)!]));
+  return joined(settings, tensors);
+}
 
 /** Patterns that take long, and words for names and numbers. */
 const VALUES: readonly unknown[] = [
@@ -69,14 +96,15 @@ async function probe(file: Uint8Array): Promise<void> {
 
 export const ADAPTER: HostileFormat = {
   name: "adapter",
-  seeds: lazily(() =>
-    FOLDERS.map((folder) =>
+  seeds: lazily(() => [
+    ...FOLDERS.map((folder) =>
       joined(
         Deno.readFileSync(`${folder}/adapter_config.json`),
         Deno.readFileSync(`${folder}/adapter_model.safetensors`),
       )
-    )
-  ),
+    ),
+    ...METHODS.map(untrained),
+  ]),
   mutate: mutant,
   prepare: async () => await probe(ADAPTER.seeds()[0]),
   probe,
