@@ -40,6 +40,11 @@ export const ENVIRONMENT: readonly (readonly [name: string, meaning: string])[] 
   ["GRAFT_ORT_LIB", "another libonnxruntime than the one that graft includes"],
   ["GRAFT_MPI_LIB", "the MPI library of several boards' training, if the system does not find it"],
   [
+    "PMI_SIZE",
+    "ranks of the job, set by MPICH's launcher (OMPI_COMM_WORLD_SIZE by Open MPI's, PMIX_RANK by its " +
+    "prterun): graft train joins the job",
+  ],
+  [
     "GRAFT_ORT_LOG",
     "how much ONNX Runtime writes to standard error: verbose, info, warning, error or fatal",
   ],
