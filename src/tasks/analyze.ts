@@ -161,6 +161,7 @@ function checkAdapter(adapter: Adapter, label: string, onEvent: (event: AnalyzeE
   const beside = methodsOf(adapter.config).filter((method) => !isLowRank(method));
   const left = [
     ...beside.map((method) => `its ${METHOD_NAMES[method]}`),
+    ...adapter.config.bias === undefined ? [] : ["its trained biases"],
     ...adapter.head === undefined ? [] : ["its head"],
     ...adapter.saved.size === 0 ? [] : ["the modules that it trained in full"],
   ];
