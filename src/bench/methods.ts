@@ -1,11 +1,11 @@
 /** The methods of fine-tuning that `graft bench methods` compares. */
 
-/** How a method is trained: flags of `graft train`, and where its learning rate usually lies. */
+/** How a method is trained: its parameters, and where its learning rate usually lies. */
 export interface BenchMethod {
   /** Its name in tables. */
   readonly title: string;
-  /** Flags of `graft train` that choose it. */
-  readonly flags: readonly string[];
+  /** Parameters of a training that choose it. */
+  readonly parameters: Readonly<Record<string, string | boolean>>;
   /** Learning rate unless another is given. */
   readonly learningRate: number;
   /** Whether merging leaves none of it beside the weights. */
@@ -20,15 +20,15 @@ const TOKENS_RATE = 1e-2;
 /** A method that stays beside the weights. */
 const beside = (title: string, type: string, learningRate: number): BenchMethod => ({
   title,
-  flags: ["--adapter-type", type],
+  parameters: { adapterType: type },
   learningRate,
   merges: false,
 });
 
 /** Methods by the name that the command line takes. */
 export const BENCH_METHODS = {
-  lora: { title: "LoRA", flags: [], learningRate: RATE, merges: true },
-  dora: { title: "DoRA", flags: ["--use-dora"], learningRate: RATE, merges: true },
+  lora: { title: "LoRA", parameters: {}, learningRate: RATE, merges: true },
+  dora: { title: "DoRA", parameters: { useDora: true }, learningRate: RATE, merges: true },
   houlsby: beside("Houlsby adapters", "houlsby", RATE),
   pfeiffer: beside("Pfeiffer adapters", "pfeiffer", RATE),
   prompt_tuning: beside("prompt tuning", "prompt_tuning", TOKENS_RATE),

@@ -1,5 +1,5 @@
 /** Shapes of batches as the command line has them. */
-import { UsageError } from "../errors.ts";
+import { ParameterError } from "../errors.ts";
 import type { ForwardShape } from "./forward_times.ts";
 
 /** Most tokens of a shape: their activations would not fit any device that graft is made for. */
@@ -8,17 +8,26 @@ const MOST_TOKENS = 1 << 20;
 /**
  * Reads shapes such as `16x256`.
  *
- * @throws {UsageError} for anything else, and for shapes of more than 2²⁰ tokens
+ * @throws {ParameterError} for anything else, and for shapes of more than 2²⁰ tokens
  */
 export function parseShapes(texts: readonly string[]): readonly ForwardShape[] {
-  if (texts.length === 0) throw new UsageError("--shapes must name a shape, such as 1x128");
+  if (texts.length === 0) {
+    throw new ParameterError(
+      "shapes",
+      (name) => `${name("shapes")} must name a shape, such as 1x128`,
+    );
+  }
   return texts.map((text) => {
     const [, batch, length] = /^(\d{1,7})[x×](\d{1,7})$/.exec(text) ?? [];
     const shape = { batch: Number(batch), length: Number(length) };
     const tokens = shape.batch * shape.length;
     if (tokens >= 1 && tokens <= MOST_TOKENS) return shape;
-    throw new UsageError(
-      `--shapes must be sequences × tokens, such as 16x256, of at most ${MOST_TOKENS} tokens: ` +
+    throw new ParameterError(
+      "shapes",
+      (name) =>
+        `${
+          name("shapes")
+        } must be sequences × tokens, such as 16x256, of at most ${MOST_TOKENS} tokens: ` +
         `current value is "${text}"`,
     );
   });

@@ -160,7 +160,10 @@ export class Communicator implements Peers {
       this.#hasMet = true;
     } catch (error) {
       if (!(error instanceof MpiError)) throw error;
-      throw new LostPeerError(`${error.message}; go on with \`--resume\``, { cause: error });
+      throw new LostPeerError(
+        (name) => `${error.message}; go on with ${name("resume", true)}`,
+        { cause: error },
+      );
     } finally {
       this.#milliseconds += performance.now() - start;
     }
@@ -204,9 +207,11 @@ export class Communicator implements Peers {
       : missing.length === 1
       ? `Rank ${missing[0]}`
       : `Ranks ${missing.join(", ")}`;
-    return new LostPeerError(
+    return new LostPeerError((name) =>
       `${who} did not answer within ${seconds} s (of ${this.count} ranks): start the job again with ` +
-        "`--resume` once all boards can be reached; `--collective-timeout` waits longer",
+      `${name("resume", true)} once all boards can be reached; ${
+        name("collectiveTimeout")
+      } waits longer`
     );
   }
 }

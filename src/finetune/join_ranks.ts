@@ -40,7 +40,7 @@ export async function compareRanks(
   parts: TrainingParts,
   config: FineTuneConfig,
 ): Promise<void> {
-  const identity = { ...identityOf(parts, config), "--resume": `${config.resume}` };
+  const identity = { ...identityOf(parts, config), resume: `${config.resume}` };
   for (const [key, value] of Object.entries(identity)) {
     const differing = await ranks.differing(digestOf(new TextEncoder().encode(value)));
     if (differing.length === 0) continue;

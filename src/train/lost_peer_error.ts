@@ -1,5 +1,5 @@
 /** A process of a distributed job is gone. */
-import { EXIT, GraftError } from "../errors.ts";
+import { EXIT, GraftError, type Message } from "../errors.ts";
 
 /** Another process of the job was killed, hangs, or cannot be reached. */
 export class LostPeerError extends GraftError {
@@ -10,7 +10,7 @@ export class LostPeerError extends GraftError {
    *
    * @param message names the rank, where that is known, and says how to go on
    */
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: Message, options?: ErrorOptions) {
     super(message, EXIT.tryAgain, options);
   }
 }

@@ -213,7 +213,7 @@ Deno.test("bench start waits for the first result of fresh processes", async () 
 Deno.test("bench says what it can measure", async () => {
   const none = await graft("bench");
   assertEquals(none.code, EXIT.usage);
-  assertStringIncludes(none.stderr, "train, kernels, merge, decode or start");
+  assertStringIncludes(none.stderr, "train, methods, kernels, merge, decode or start");
   const unknown = await graft("bench", "trian");
   assertEquals(unknown.code, EXIT.usage);
   assertStringIncludes(unknown.stderr, 'did you mean "bench train"?');

@@ -116,7 +116,6 @@ Deno.test("graft train reads no data for a run that is refused by its flags or i
 
 /** What would fail only after the training, or leave out in silence what was asked for. */
 const REFUSED_FLAGS: readonly (readonly [readonly string[], string])[] = [
-  [["--use-dora"], "--use-dora is not supported"],
   [["--test"], "--test needs a test file"],
   [["--no-train"], "nothing to do: --no-train needs --test"],
   [["--patience=2"], "--patience needs validation data"],

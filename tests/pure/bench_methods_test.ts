@@ -11,7 +11,7 @@ Deno.test("parseShapes reads sequences × tokens, and names what it cannot read"
   for (const bad of ["", "128", "0x5", "5x0", "-1x5", "1x128x2", "1e3x2", "4096x4096"]) {
     assertThrows(() => parseShapes([bad]), UsageError, `"${bad}"`);
   }
-  assertThrows(() => parseShapes([]), UsageError, "--shapes");
+  assertThrows(() => parseShapes([]), UsageError, "shapes");
 });
 
 Deno.test("methodsPlot draws a bar of the added time for each method and shape", () => {

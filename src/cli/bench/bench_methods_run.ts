@@ -2,6 +2,7 @@
 import { join } from "@std/path";
 import { ForwardModel, type ForwardShape, timeForward } from "../../bench/forward_times.ts";
 import { BENCH_METHODS, type BenchMethod, type BenchMethodName } from "../../bench/methods.ts";
+import { asFlag } from "../../config/parameter.ts";
 import { GraftError } from "../../errors.ts";
 import { elementCount } from "../../graph/tensor.ts";
 import type { Model } from "../../graph/types.ts";
@@ -167,6 +168,13 @@ async function timeAll(
   return found;
 }
 
+/** The flags of `graft train` that choose a method. */
+function flagsOf({ parameters }: BenchMethod): readonly string[] {
+  return Object.entries(parameters).flatMap(([key, value]) =>
+    typeof value === "boolean" ? [asFlag(key, value)] : [asFlag(key), value]
+  );
+}
+
 const methodOf = (name: BenchMethodName): BenchMethod => BENCH_METHODS[name];
 
 /** Trains in a process of its own, whose peak memory is then the training's. */
@@ -186,7 +194,7 @@ async function train(
     ...["--validation-split", `${flags.validationSplit}`],
     ...["--val-batches", `${flags.valBatches}`, "--steps-per-eval", `${flags.iters}`],
     ...["--steps-per-report", `${flags.iters}`, "--seed", `${flags.seed}`],
-    ...["--report-to", "jsonl", ...method.flags, ...runtimeArguments(flags)],
+    ...["--report-to", "jsonl", ...flagsOf(method), ...runtimeArguments(flags)],
   ]);
   const [{ code }] = await Promise.all([child.status, child.stdout.cancel()]);
   if (code !== 0) {
