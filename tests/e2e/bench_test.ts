@@ -2,6 +2,7 @@ import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "
 import { EXIT } from "../../src/errors.ts";
 import { withCache } from "../helpers/cache_folder.ts";
 import { MINILM_DIR, modelDir } from "../helpers/fixture_models.ts";
+import { pairs } from "../helpers/training_runs.ts";
 import { graft, graftProcess, type GraftResult } from "../helpers/graft.ts";
 
 const LLAMA = modelDir("tiny-llama-genai-int4");
@@ -223,32 +224,26 @@ Deno.test("bench says what it can measure", async () => {
 });
 
 Deno.test("bench methods trains, merges and times each method beside its base", async () => {
-  const plot = await Deno.makeTempFile({ suffix: ".svg" });
+  const folder = await Deno.makeTempDir();
+  const [plot, data] = [`${folder}/methods.svg`, `${folder}/pairs.jsonl`];
+  await Deno.writeTextFile(data, pairs(16));
   try {
     const { found } = await benchProcessJson(
-      ...["methods", "--model", MINILM_DIR, "--data", "quickstart", "--validation-split", "0.1"],
-      ...[
-        "--methods",
-        "lora,prompt_tuning",
-        "--rank",
-        "2",
-        "--target-modules",
-        "q",
-        "--iters",
-        "1",
-      ],
+      ...["methods", "--model", LLAMA, "--data", data, "--validation-split", "0.25"],
+      ...["--methods", "lora,houlsby", "--rank", "2", "--target-modules", "q", "--iters", "1"],
       ...["--learning-rates", "lora=0.5", "--shapes", "1x4,2x8", "--seconds", "1", "--plot", plot],
     );
-    const [base, again, merged, beside, tokens] = found.methods;
+    const [base, again, merged, beside, houlsby] = found.methods;
     assertEquals(
       found.methods.map(({ method }: { method: string }) => method),
-      ["base", "base again", "lora, merged", "lora", "prompt_tuning"],
+      ["base", "base again", "lora, merged", "lora", "houlsby"],
     );
     assertEquals(base.loss, again.loss);
-    // Six layers of 2·(384 + 384), and a head for twelve classes.
-    assertEquals(beside.trainable_parameters, 6 * 2 * 768 + 12 * 385);
+    // Two layers of 2·(64 + 64).
+    assertEquals(beside.trainable_parameters, 2 * 2 * 128);
     assertEquals(beside.learning_rate, 0.5);
-    assertEquals(tokens.trainable_parameters, 20 * 384 + 12 * 385);
+    // Two bottlenecks of 64/16 in each of the two layers, with biases.
+    assertEquals(houlsby.trainable_parameters, 2 * 2 * (2 * 64 * 4 + 4 + 64));
     assert(beside.tokens_per_s > 0 && beside.peak_rss_mb > 0);
     assert(beside.loss !== base.loss && merged.loss !== base.loss);
     for (const { latency } of found.methods) {
@@ -261,6 +256,6 @@ Deno.test("bench methods trains, merges and times each method beside its base", 
     assertEquals(base.latency.map(({ ratio }: Record<string, number>) => ratio), [1, 1]);
     assertStringIncludes(await Deno.readTextFile(plot), "lora, merged, 2×8: ");
   } finally {
-    await Deno.remove(plot);
+    await Deno.remove(folder, { recursive: true });
   }
 });
