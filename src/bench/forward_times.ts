@@ -65,40 +65,48 @@ export class ForwardModel implements Disposable {
   readonly #model: Model;
   readonly #executable: Executable;
   readonly #virtualIds: readonly number[];
+  readonly #maxLength: number;
 
   private constructor(
     runner: Runner,
     model: Model,
     executable: Executable,
     virtualIds: readonly number[],
+    maxLength: number,
   ) {
     this.#runner = runner;
     this.#model = model;
     this.#executable = executable;
     this.#virtualIds = virtualIds;
+    this.#maxLength = maxLength;
   }
 
   /**
    * @param causal whether it is a language model
    * @param label its name in errors
    * @param virtualIds ids of virtual tokens, which every text is longer by
+   * @param maxLength tokens that the model takes: a text and its virtual tokens are no longer
    */
   static async open(
     runner: Runner,
     model: Model,
-    { causal, label, virtualIds = [] }: {
+    { causal, label, virtualIds = [], maxLength = Infinity }: {
       readonly causal: boolean;
       readonly label: string;
       readonly virtualIds?: readonly number[];
+      readonly maxLength?: number;
     },
   ): Promise<ForwardModel> {
     const chosen = causal ? withChosenLogits(model) : model;
-    return new ForwardModel(runner, chosen, await runner.compile(chosen, { label }), virtualIds);
+    const executable = await runner.compile(chosen, { label });
+    return new ForwardModel(runner, chosen, executable, virtualIds, maxLength);
   }
 
   /** The model with a batch of made-up tokens in its inputs. */
-  feed({ batch: rows, length }: ForwardShape, vocabulary: number): FedModel {
-    const shape = { batch: rows, length: length + this.#virtualIds.length };
+  feed({ batch: rows, length: wanted }: ForwardShape, vocabulary: number): FedModel {
+    const virtual = this.#virtualIds.length;
+    const length = Math.min(wanted, this.#maxLength - virtual);
+    const shape = { batch: rows, length: length + virtual };
     const batch = madeUpBatch({ batch: rows, length }, vocabulary, this.#virtualIds);
     const feeds = emptyRecord<DeviceTensor>();
     const { graph } = this.#model;

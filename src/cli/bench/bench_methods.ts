@@ -49,7 +49,8 @@ export default command({
       printTable(figures, columnsOf(figures), terminal);
       terminal.print(
         "added: time of a whole run beside the base's in the same round, median; " +
-          '"base again" shows what the machine alone differs by',
+          '"base again" shows what the machine alone differs by; texts with virtual tokens are longer by ' +
+          "these, up to what the model takes",
       );
       return EXIT.ok;
     } finally {

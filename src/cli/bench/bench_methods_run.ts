@@ -3,13 +3,14 @@ import { join } from "@std/path";
 import { ForwardModel, type ForwardShape, timeForward } from "../../bench/forward_times.ts";
 import { BENCH_METHODS, type BenchMethod, type BenchMethodName } from "../../bench/methods.ts";
 import { asFlag } from "../../config/parameter.ts";
-import { GraftError } from "../../errors.ts";
+import { GraftError, UsageError } from "../../errors.ts";
 import { elementCount } from "../../graph/tensor.ts";
 import type { Model } from "../../graph/types.ts";
 import { applyAdapter } from "../../lora/apply.ts";
 import { loadAdapter } from "../../model/adapter_dir.ts";
 import { virtualIdsOf } from "../../model/virtual_text.ts";
-import { findModelFile } from "../../model/find_model.ts";
+import { readGenerationConfig } from "../../model/generation_config.ts";
+import { findModelFile, homeOf } from "../../model/find_model.ts";
 import { loadOnnx } from "../../model/load_onnx.ts";
 import { classCount, modelKind } from "../../model/model_kind.ts";
 import type { Runner } from "../../runtime/runner.ts";
@@ -92,6 +93,14 @@ export async function compareMethods(
   folder: string,
   note: (line: string) => void,
 ): Promise<readonly MethodFigures[]> {
+  const { maxLength } = readGenerationConfig(homeOf(findModelFile(flags.model)));
+  const long = shapes.find(({ length }) => length > (maxLength ?? Infinity));
+  if (long !== undefined) {
+    throw new UsageError(
+      `--shapes: the model takes ${maxLength} tokens at most: current value is ` +
+        `${long.batch}x${long.length}`,
+    );
+  }
   const trained: Trained[] = [];
   for (const name of flags.methods as readonly BenchMethodName[]) {
     note(`Training: ${methodOf(name).title}`);
@@ -140,15 +149,16 @@ async function timeAll(
   contestants: readonly Contestant[],
   shapes: readonly ForwardShape[],
   runner: Runner,
-  { seconds }: BenchMethodsFlags,
+  { seconds, model: path }: BenchMethodsFlags,
   note: (line: string) => void,
 ): Promise<readonly (readonly ShapeLatency[])[]> {
   const [{ model: { graph } }] = contestants;
   const causal = modelKind(graph) === "causal";
+  const { maxLength } = readGenerationConfig(homeOf(findModelFile(path)));
   using resources = new DisposableStack();
   const opened: ForwardModel[] = [];
   for (const { model, virtualIds } of contestants) {
-    const how = { causal, label: "bench methods", virtualIds };
+    const how = { causal, label: "bench methods", virtualIds, maxLength };
     opened.push(resources.use(await ForwardModel.open(runner, model, how)));
   }
   const found: ShapeLatency[][] = contestants.map(() => []);
