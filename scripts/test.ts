@@ -1,6 +1,6 @@
 /**
  * The everyday tests, tier by tier: `deno task test [TIER…] [-- flags of deno test]`. Some files at a
- * time, in processes beside each other (GRAFT_TEST_JOBS, else one for each core and one more).
+ * time, in processes beside each other (GRAFT_TEST_JOBS, else one for each core).
  *
  * What failed is told once more in the end. The last line is `N passed, N failed`; the exit code is 1
  * where any test failed or a tier did not run. Skipped tests print `skipped: why` where they are
@@ -228,10 +228,7 @@ function testFiles(tier: string): string[] {
     .map((name) => `tests/${tier}/${name}`);
 }
 
-/**
- * Processes at a time: `GRAFT_TEST_JOBS`, else as many as memory allows, one more than cores: a quarter of the
- * time, tests wait.
- */
+/** Processes at a time: `GRAFT_TEST_JOBS`, else as many as cores and memory allow. */
 export function jobCount(): number {
   const asked = Deno.env.get("GRAFT_TEST_JOBS");
   if (asked !== undefined) {
@@ -241,7 +238,7 @@ export function jobCount(): number {
     Deno.exit(2);
   }
   const fitting = Math.floor(Deno.systemMemoryInfo().total / JOB_BYTES);
-  return Math.max(1, Math.min(navigator.hardwareConcurrency + 1, fitting));
+  return Math.max(1, Math.min(navigator.hardwareConcurrency, fitting));
 }
 
 if (import.meta.main) {

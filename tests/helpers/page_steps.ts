@@ -97,6 +97,8 @@ export async function ask(page: Page) {
   await view(page, "Playground");
   const message = page.getByRole("textbox", { name: "Message", exact: true });
   await message.fill(QUESTION);
+  // Keys do nothing before the page has drawn what was written.
+  await page.locator("button:enabled", { hasText: "Send" }).waitFor();
   await message.press("Control+Enter");
 }
 

@@ -6,6 +6,7 @@ import { asFlag } from "../../config/parameter.ts";
 import { GraftError, UsageError } from "../../errors.ts";
 import { elementCount } from "../../graph/tensor.ts";
 import type { Model } from "../../graph/types.ts";
+import type { Adapter } from "../../lora/adapter_files.ts";
 import { applyAdapter } from "../../lora/apply.ts";
 import { loadAdapter } from "../../model/adapter_dir.ts";
 import { virtualIdsOf } from "../../model/virtual_text.ts";
@@ -121,8 +122,7 @@ export async function compareMethods(
     const applied = applyAdapter(base.model, adapter);
     const figures = {
       method: one.name,
-      trainable_parameters: [...applied.trainable.values()]
-        .reduce((sum, { dims }) => sum + elementCount(dims), 0),
+      trainable_parameters: trainedCount(base.model, adapter),
       learning_rate: one.learningRate,
       tokens_per_s: one.tokensPerSecond,
       peak_rss_mb: one.peakMb,
@@ -142,6 +142,13 @@ export async function compareMethods(
   }
   const times = await timeAll(contestants, shapes, runner, flags, note);
   return contestants.map(({ figures }, i) => ({ ...figures, latency: times[i] }));
+}
+
+/** Elements of all tensors that training has changed. */
+function trainedCount(base: Model, adapter: Adapter): number {
+  // As it is trained: a finished adapter of DoRA has factors in the place of magnitudes.
+  const { trainable } = applyAdapter(base, adapter, { trains: true });
+  return [...trainable.values()].reduce((sum, { dims }) => sum + elementCount(dims), 0);
 }
 
 /** Latencies by model, then by shape. */
