@@ -8,6 +8,7 @@ import { TARGET_ROWS } from "../plan/select_rows.ts";
 import { Random } from "../random.ts";
 import { emptyRecord } from "../records.ts";
 import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
+import { timedRun } from "../runtime/timed_run.ts";
 import { withChosenLogits } from "../serve/last_logits.ts";
 
 /** Sequences of a batch and tokens of each. */
@@ -132,12 +133,8 @@ class FedModel implements Disposable {
   ) {}
 
   /** Milliseconds of one run. */
-  async run(): Promise<number> {
-    const start = performance.now();
-    const results = await this.executable.run(this.feeds);
-    const time = performance.now() - start;
-    for (const value of Object.values(results)) value[Symbol.dispose]();
-    return time;
+  run(): Promise<number> {
+    return timedRun(this.executable, this.feeds);
   }
 
   [Symbol.dispose](): void {

@@ -6,6 +6,7 @@ import { elementCount, type Tensor } from "../graph/tensor.ts";
 import type { Graph, ValueInfo } from "../graph/types.ts";
 import { TRAINING_OPSETS } from "../ops/registry.ts";
 import type { DeviceTensor, Executable, Runner } from "../runtime/runner.ts";
+import { timedRun } from "../runtime/timed_run.ts";
 import { SESSION_CONFIG } from "../train/call_sessions.ts";
 
 /** A graph of concrete shapes, compiled as a training step's sessions are. */
@@ -33,12 +34,8 @@ export class TimedGraph implements Disposable {
   }
 
   /** Runs once. */
-  async milliseconds(): Promise<number> {
-    const start = performance.now();
-    const results = await this.executable.run(this.feeds);
-    const time = performance.now() - start;
-    for (const result of Object.values(results)) result[Symbol.dispose]();
-    return time;
+  milliseconds(): Promise<number> {
+    return timedRun(this.executable, this.feeds);
   }
 
   [Symbol.dispose](): void {

@@ -9,6 +9,7 @@ import type { TokenBatch } from "../data/targets.ts";
 import { freeBytes as freeNow } from "../system/memory.ts";
 import { emptyRecord } from "../records.ts";
 import { safeForm } from "../runtime/safe_form.ts";
+import { timedRun } from "../runtime/timed_run.ts";
 
 /** A model on disk and its graph, for the shapes of its inputs. */
 export interface TimedModel {
@@ -137,12 +138,8 @@ class Timed implements Disposable {
   }
 
   /** Milliseconds of one run. */
-  async run(): Promise<number> {
-    const start = performance.now();
-    const results = await this.executable.run(this.feeds);
-    const time = performance.now() - start;
-    for (const value of Object.values(results)) value[Symbol.dispose]();
-    return time;
+  run(): Promise<number> {
+    return timedRun(this.executable, this.feeds);
   }
 
   [Symbol.dispose](): void {

@@ -1,5 +1,4 @@
 import { assert, assertEquals } from "@std/assert";
-import { int } from "../../src/graph/attributes.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { adapterSites, applyAdapter } from "../../src/lora/apply.ts";
 import { withMagnitudes } from "../../src/lora/dora.ts";
@@ -17,9 +16,9 @@ import { rewriteDynamicQuantization } from "../../src/ops/quantized/pattern.ts";
 import { DEFAULT_LORA } from "../../src/lora/config.ts";
 import { resolveTargets } from "../../src/lora/targets.ts";
 import type { Runner } from "../../src/runtime/runner.ts";
+import { exactKernels } from "../helpers/exact_kernels.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { difference, runOutput, tokenFeeds } from "../helpers/logits.ts";
-import { withNodes } from "../helpers/lora_graphs.ts";
 import {
   assertGradientsOfDifferences,
   assertSame,
@@ -45,19 +44,10 @@ const FORMS = [
 
 const EVERYWHERE = { targetModules: ["all-linear"] };
 
-/** Products in blocks with float activations: a model's own level may round them to 8 bits. */
-function withoutRounding(model: Model): Model {
-  return withNodes(
-    model,
-    ({ opType, attributes }) =>
-      opType === "MatMulNBits" ? { attributes: { ...attributes, accuracy_level: int(1) } } : {},
-  );
-}
-
 for (const name of FORMS) {
   Deno.test(`applyAdapter() of DoRA: norms of the graph that trains are the stored weights' on ${name}`, async () => {
     using runner = createOrtRunner({ threads: 1 });
-    const base = withoutRounding(readModel(modelDir(name)));
+    const base = exactKernels(readModel(modelDir(name)));
     const output = base.graph.outputs[0].name;
     const run = (model: Model) =>
       runOutput(

@@ -1,5 +1,4 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import { int } from "../../src/graph/attributes.ts";
 import { elementCount, float32, int64, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
 import {
@@ -18,9 +17,9 @@ import { Random } from "../../src/random.ts";
 import { UsageError } from "../../src/errors.ts";
 import { prune } from "../../src/graph/passes/prune.ts";
 import { halfModel } from "../helpers/half_model.ts";
+import { exactKernels } from "../helpers/exact_kernels.ts";
 import { MINILM_DIR, modelDir, readModel, referenceDir } from "../helpers/fixture_models.ts";
 import { difference, runOutput, tokenFeeds } from "../helpers/logits.ts";
-import { withNodes } from "../helpers/lora_graphs.ts";
 import { ORACLES, readOracle, readTensors } from "../helpers/oracle.ts";
 
 const MODELS = [
@@ -50,15 +49,6 @@ for (const dir of MODELS) {
   }
 }
 
-/** int4 products with float32 activations: the model's own level rounds them to int8. */
-function exact(model: Model): Model {
-  return withNodes(
-    model,
-    ({ opType, attributes }) =>
-      opType === "MatMulNBits" ? { attributes: { ...attributes, accuracy_level: int(1) } } : {},
-  );
-}
-
 for (const name of ORACLES) {
   const oracle = readOracle(name);
   for (const onnxModel of oracle.onnx_models) {
@@ -72,7 +62,10 @@ for (const name of ORACLES) {
         using runner = createOrtRunner({ threads: 1 });
         const tensors = readTensors(`${referenceDir(name)}/tensors.safetensors`);
         const { adapter, notes } = loadAdapter(`${referenceDir(name)}/${saved}`);
-        const { model, trainable } = applyAdapter(exact(readModel(modelDir(onnxModel))), adapter);
+        const { model, trainable } = applyAdapter(
+          exactKernels(readModel(modelDir(onnxModel))),
+          adapter,
+        );
         const given = new Map(
           [...tensors].filter(([key]) => /^(input_ids|attention_mask)$/.test(key)),
         );

@@ -94,7 +94,8 @@ export async function compareMethods(
   folder: string,
   note: (line: string) => void,
 ): Promise<readonly MethodFigures[]> {
-  const { maxLength } = readGenerationConfig(homeOf(findModelFile(flags.model)));
+  const file = findModelFile(flags.model);
+  const { maxLength } = readGenerationConfig(homeOf(file));
   const long = shapes.find(({ length }) => length > (maxLength ?? Infinity));
   if (long !== undefined) {
     throw new UsageError(
@@ -108,7 +109,7 @@ export async function compareMethods(
     trained.push(await train(flags, name, join(folder, name)));
   }
   using resources = new DisposableStack();
-  const base = resources.use(loadOnnx(findModelFile(flags.model)));
+  const base = resources.use(loadOnnx(file));
   const atBase: Omit<MethodFigures, "latency" | "method"> = {
     trainable_parameters: 0,
     ...trained[0]?.before,
@@ -140,7 +141,7 @@ export async function compareMethods(
     const virtualIds = virtualIdsOf(base.model, adapter.config.virtualTokens);
     contestants.push({ model: applied.model, virtualIds, figures });
   }
-  const times = await timeAll(contestants, shapes, runner, flags, note);
+  const times = await timeAll(contestants, shapes, runner, { ...flags, maxLength }, note);
   return contestants.map(({ figures }, i) => ({ ...figures, latency: times[i] }));
 }
 
@@ -156,12 +157,11 @@ async function timeAll(
   contestants: readonly Contestant[],
   shapes: readonly ForwardShape[],
   runner: Runner,
-  { seconds, model: path }: BenchMethodsFlags,
+  { seconds, maxLength }: BenchMethodsFlags & { readonly maxLength?: number },
   note: (line: string) => void,
 ): Promise<readonly (readonly ShapeLatency[])[]> {
   const [{ model: { graph } }] = contestants;
   const causal = modelKind(graph) === "causal";
-  const { maxLength } = readGenerationConfig(homeOf(findModelFile(path)));
   using resources = new DisposableStack();
   const opened: ForwardModel[] = [];
   for (const { model, virtualIds } of contestants) {
