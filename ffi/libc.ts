@@ -118,15 +118,43 @@ export function trimHeap(): void {
 }
 
 const RTLD_LAZY = 1;
+const RTLD_GLOBAL = 0x100;
 const RTLD_NODELETE = 0x1000;
 
-const DLOPEN = {
+const LOADER = {
   // void* dlopen(const char* filename, int flags)
   dlopen: { parameters: ["buffer", "i32"], result: "pointer", optional: true },
+  // void* dlsym(void* handle, const char* symbol)
+  dlsym: { parameters: ["pointer", "buffer"], result: "pointer", optional: true },
 } as const;
 
 /** Libraries with `dlopen`: the C library since glibc 2.34, before that a separate one. */
-const DLOPEN_LIBRARIES = ["libc.so.6", "libdl.so.2"];
+const LOADER_LIBRARIES = ["libc.so.6", "libdl.so.2"];
+
+/**
+ * Opens a library by the first `dlopen` that there is, and looks up symbols in it.
+ *
+ * @returns addresses of the symbols, null for those that it lacks; `undefined` if it was not opened
+ */
+function load(
+  path: string,
+  flags: number,
+  symbols: readonly string[],
+  libraries = LOADER_LIBRARIES,
+): readonly Deno.PointerValue[] | undefined {
+  for (const name of libraries) {
+    const library = Deno.dlopen(name, LOADER);
+    try {
+      const { dlopen, dlsym } = library.symbols;
+      const handle = dlopen?.(cString(path), flags);
+      if (handle === null) return undefined;
+      if (handle !== undefined) return symbols.map((symbol) => dlsym!(handle, cString(symbol)));
+    } finally {
+      library.close();
+    }
+  }
+  return undefined;
+}
 
 /**
  * Keeps an open library in memory until the process ends. Deno unloads a worker's libraries with the
@@ -135,17 +163,20 @@ const DLOPEN_LIBRARIES = ["libc.so.6", "libdl.so.2"];
  * @param libraries names of the libraries in which to look for `dlopen`
  * @returns whether one has it and opened the path
  */
-export function keepLoaded(path: string, libraries = DLOPEN_LIBRARIES): boolean {
-  for (const name of libraries) {
-    const library = Deno.dlopen(name, DLOPEN);
-    try {
-      const handle = library.symbols.dlopen?.(cString(path), RTLD_LAZY | RTLD_NODELETE);
-      if (handle !== undefined) return handle !== null;
-    } finally {
-      library.close();
-    }
-  }
-  return false;
+export function keepLoaded(path: string, libraries = LOADER_LIBRARIES): boolean {
+  return load(path, RTLD_LAZY | RTLD_NODELETE, [], libraries) !== undefined;
+}
+
+/**
+ * Loads a library whose plugins look for its symbols among those of the whole process.
+ *
+ * @returns addresses of its symbols, null for those that it lacks; `undefined` if it cannot be loaded
+ */
+export function loadGlobally(
+  path: string,
+  symbols: readonly string[],
+): readonly Deno.PointerValue[] | undefined {
+  return load(path, RTLD_LAZY | RTLD_GLOBAL, symbols);
 }
 
 /** Lets another thread sleep, and resolves afterwards; the event loop is idle meanwhile. */

@@ -2,8 +2,9 @@
  * The functions of an MPI library that distributed training needs. Collective ones return a request at
  * once; {@linkcode MpiRequest.test} asks whether it is done, and lets the library make progress.
  */
+import { loadGlobally } from "./libc.ts";
 import { MPICH, type MpiConstants, type MpiKind, OPEN_MPI_SYMBOLS, STANDARD } from "./mpi_abi.ts";
-import { cString, readCString } from "./pointer.ts";
+import { readCString } from "./pointer.ts";
 
 const FUNCTIONS = {
   // int MPI_Init(int* argc, char*** argv)
@@ -52,9 +53,6 @@ const TEXT_BYTES = 16384;
 /** Longer than any MPI_Status. */
 const STATUS_BYTES = 256;
 
-const RTLD_NOW = 2;
-const RTLD_GLOBAL = 0x100;
-
 /** A call of the library failed. */
 export class MpiError extends Error {
   override name = "MpiError";
@@ -94,10 +92,9 @@ export class Mpi {
    * @throws {MpiError} if it cannot be opened, or does not join
    */
   static open(path: string, kind: MpiKind): Mpi {
-    loadGlobally(path);
     try {
-      const { symbols } = Deno.dlopen(path, FUNCTIONS);
-      return new Mpi(symbols, constantsOf(path, kind));
+      const constants = constantsOf(path, kind);
+      return new Mpi(Deno.dlopen(path, FUNCTIONS).symbols, constants);
     } catch (error) {
       if (error instanceof MpiError) throw error;
       throw new MpiError(`Cannot open ${path}: ${(error as Error).message}`, { cause: error });
@@ -205,36 +202,21 @@ export class MpiRequest {
   }
 }
 
-/** Open MPI's own plugins look for its symbols among those of all libraries. */
-function loadGlobally(path: string): void {
-  const library = Deno.dlopen("libc.so.6", {
-    dlopen: { parameters: ["buffer", "i32"], result: "pointer", optional: true },
-  });
-  library.symbols.dlopen?.(cString(path), RTLD_NOW | RTLD_GLOBAL);
-  library.close();
-}
-
+/**
+ * Loads a library before Deno does, so that Open MPI's plugins find its symbols, and tells its constants.
+ *
+ * @throws {MpiError} if Open MPI's symbols are missing
+ */
 function constantsOf(path: string, kind: MpiKind): MpiConstants {
-  if (kind === "standard") return STANDARD;
-  if (kind === "mpich") return MPICH;
-  return addressesOf(path);
-}
-
-/** Addresses of Open MPI's data symbols. */
-function addressesOf(path: string): MpiConstants {
-  const { symbols } = Deno.dlopen("libc.so.6", {
-    dlopen: { parameters: ["buffer", "i32"], result: "pointer" },
-    dlsym: { parameters: ["pointer", "buffer"], result: "pointer" },
+  const names = kind === "openmpi" ? Object.values(OPEN_MPI_SYMBOLS) : [];
+  const addresses = loadGlobally(path, names);
+  if (kind !== "openmpi") return kind === "standard" ? STANDARD : MPICH;
+  const found = Object.entries(OPEN_MPI_SYMBOLS).map(([key, name], i) => {
+    const address = addresses?.[i] ?? null;
+    if (address === null) throw new MpiError(`${path} does not have ${name}`);
+    return [key, BigInt(Deno.UnsafePointer.value(address))];
   });
-  const handle = symbols.dlopen(cString(path), RTLD_NOW);
-  const address = (name: string): bigint => {
-    const found = symbols.dlsym(handle, cString(name));
-    if (found === null) throw new MpiError(`${path} does not have ${name}`);
-    return BigInt(Deno.UnsafePointer.value(found));
-  };
-  return Object.fromEntries(
-    Object.entries(OPEN_MPI_SYMBOLS).map(([key, name]) => [key, address(name)]),
-  ) as unknown as MpiConstants;
+  return Object.fromEntries(found);
 }
 
 const textOf = (bytes: Uint8Array<ArrayBuffer>) =>

@@ -34,9 +34,8 @@ export class Communicator implements Peers {
   readonly #timeout: number;
   readonly #signal: AbortSignal | undefined;
   readonly #ending = new AbortController();
-  /** Messages of other ranks that rank 0 waits for; the promise of those that are on their way. */
+  /** By rank: the messages of arrival that rank 0 waits for, and the one that another rank sends. */
   readonly #arrivals: (MpiRequest | undefined)[] = [];
-  #sent: MpiRequest | undefined;
   #milliseconds = 0;
   #hasMet = false;
 
@@ -155,8 +154,9 @@ export class Communicator implements Peers {
     try {
       this.#arrive();
       const request = begin();
-      while (!await this.#isDone(request, isOver)) if (isOver()) throw this.#lost(seconds);
-      this.#settleArrivals(isOver);
+      // The messages of arrival end with it, since all have then arrived.
+      const all = [request, ...this.#arrivals.flatMap((arrival) => arrival ?? [])];
+      while (!await allDone(all)) if (isOver()) throw this.#lost(seconds);
       this.#hasMet = true;
     } catch (error) {
       if (!(error instanceof MpiError)) throw error;
@@ -169,30 +169,14 @@ export class Communicator implements Peers {
     }
   }
 
-  /** Asks for a while, then lets others have their turn. */
-  async #isDone(request: MpiRequest, isOver: () => boolean): Promise<boolean> {
-    const until = performance.now() + ASK_AT_ONCE_MS;
-    do if (request.test()) return true; while (performance.now() < until);
-    if (!isOver()) await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));
-    return request.test();
-  }
-
   /** Tells rank 0 that this rank takes part; rank 0 begins to listen. */
   #arrive(): void {
     if (this.rank > 0) {
-      this.#sent = this.#mpi.send(new Uint8Array(1), 0, ARRIVED);
+      this.#arrivals[this.rank] = this.#mpi.send(new Uint8Array(1), 0, ARRIVED);
       return;
     }
     for (let rank = 1; rank < this.count; rank++) {
       this.#arrivals[rank] = this.#mpi.receive(new Uint8Array(1), rank, ARRIVED);
-    }
-  }
-
-  /** Ends what {@linkcode Communicator.#arrive} began: the operation is done, so all have arrived. */
-  #settleArrivals(isOver: () => boolean): void {
-    const pending = this.rank > 0 ? [this.#sent!] : this.#arrivals.filter((one) => one);
-    while (!pending.every((request) => request!.test())) {
-      if (isOver()) throw this.#lost(this.#timeout);
     }
   }
 
@@ -214,6 +198,17 @@ export class Communicator implements Peers {
       } waits longer`
     );
   }
+}
+
+/** Asks for a while whether requests are done, then lets others have their turn. */
+async function allDone(requests: readonly MpiRequest[]): Promise<boolean> {
+  const until = performance.now() + ASK_AT_ONCE_MS;
+  do {
+    // Each must be asked: that is what lets the library go on with it.
+    if (requests.filter((request) => !request.test()).length === 0) return true;
+  } while (performance.now() < until);
+  await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));
+  return false;
 }
 
 function openFirst({ libraries }: Launched): Mpi {
