@@ -3,12 +3,10 @@ import type { Adapter } from "../../src/lora/adapter_files.ts";
 import type { AdapterCard } from "../../src/lora/adapter_card.ts";
 import { type BottleneckConfig, bottleneckWidth } from "../../src/lora/bottleneck/config.ts";
 import { bottleneckSites } from "../../src/lora/bottleneck/sites.ts";
-import { DEFAULT_LORA } from "../../src/lora/config.ts";
-import { modelDigest } from "../../src/lora/digest.ts";
 import { findModules } from "../../src/lora/modules.ts";
 import { reachOf } from "../../src/lora/reach.ts";
-import { resolveTargets } from "../../src/lora/targets.ts";
 import type { Model } from "../../src/graph/types.ts";
+import { adapterBeside } from "./adapter_beside.ts";
 import { normal } from "./directional.ts";
 
 /** An adapter of random bottlenecks, and of random LoRA matrices if `rank` is above 0. */
@@ -19,34 +17,14 @@ export function bottleneckAdapter(
 ): Adapter & { readonly card: AdapterCard } {
   const modules = findModules(model);
   const followed = bottleneckSites(modules, bottleneck.placement, {}, reachOf(model));
-  const sites = rank === 0
-    ? []
-    : resolveTargets(modules, { ...DEFAULT_LORA, rank, targetModules: ["attention"] });
-  return {
-    lora: new Map(sites.map(({ module: { path, inFeatures, outFeatures } }, i) => [path, {
-      a: normal([rank, inFeatures], 2 * i + 1, 0.2),
-      b: normal([outFeatures, rank], 2 * i + 2, 0.2),
-    }])),
-    saved: new Map(),
-    bottlenecks: new Map(followed.map(({ path, outFeatures }, i) => {
-      const width = bottleneckWidth(outFeatures, bottleneck);
-      return [path, {
-        "adapter_down.weight": normal([width, outFeatures], 100 + 4 * i, 0.3),
-        "adapter_down.bias": normal([width], 101 + 4 * i, 0.3),
-        "adapter_up.weight": normal([outFeatures, width], 102 + 4 * i, 0.3),
-        "adapter_up.bias": normal([outFeatures], 103 + 4 * i, 0.1),
-      }];
-    })),
-    config: {
-      ...DEFAULT_LORA,
-      rank,
-      alpha: 2 * rank,
-      adapterType: "lora",
-      targetModules: ["q_proj", "k_proj", "v_proj", "o_proj"],
-      taskType: "CAUSAL_LM",
-      gaussian: false,
-      bottleneck,
-    },
-    card: { baseDigest: modelDigest(model), task: "causal", config: {} },
-  };
+  const bottlenecks = new Map(followed.map(({ path, outFeatures }, i) => {
+    const width = bottleneckWidth(outFeatures, bottleneck);
+    return [path, {
+      "adapter_down.weight": normal([width, outFeatures], 100 + 4 * i, 0.3),
+      "adapter_down.bias": normal([width], 101 + 4 * i, 0.3),
+      "adapter_up.weight": normal([outFeatures, width], 102 + 4 * i, 0.3),
+      "adapter_up.bias": normal([outFeatures], 103 + 4 * i, 0.1),
+    }];
+  }));
+  return adapterBeside(model, rank, { bottlenecks }, { bottleneck });
 }

@@ -1,7 +1,9 @@
 /** Small training runs through the command line: data, the command, what it leaves. */
 import { join } from "@std/path";
 import { decodeSafetensors } from "../../src/safetensors/mod.ts";
+import type { FineTuneInput } from "../../src/finetune/mod.ts";
 import { toNumbers } from "../../src/graph/tensor.ts";
+import { modelDir } from "./fixture_models.ts";
 
 const COLOURS = ["red", "green", "blue", "white"];
 const THINGS = ["card", "door", "lamp", "coat", "bag"];
@@ -26,6 +28,28 @@ export function requests(count: number): string {
     ][i % 3];
   });
   return ["text,label", ...rows, ""].join("\n");
+}
+
+/**
+ * A short training of a tiny model into a folder, on rows that it writes there.
+ *
+ * @param validRows rows to validate on
+ */
+export function tinyTraining(
+  folder: string,
+  validRows: number,
+  more: Partial<FineTuneInput>,
+): FineTuneInput {
+  Deno.writeTextFileSync(join(folder, "train.jsonl"), pairs(6));
+  Deno.writeTextFileSync(join(folder, "valid.jsonl"), pairs(validRows));
+  return {
+    model: modelDir("tiny-llama-genai-int4"),
+    data: folder,
+    adapterPath: join(folder, "adapter"),
+    batchSize: 3,
+    threads: 1,
+    ...more,
+  };
 }
 
 /** A line of `metrics.jsonl`. */

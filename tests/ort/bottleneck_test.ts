@@ -26,7 +26,7 @@ import { halfModel, roundedModel } from "../helpers/half_model.ts";
 import { floats, withNodes } from "../helpers/lora_graphs.ts";
 import { tinyModel } from "../helpers/ort.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
-import { pairs, sha256 } from "../helpers/training_runs.ts";
+import { sha256, tinyTraining } from "../helpers/training_runs.ts";
 import {
   assertGradientsOfDifferences,
   batchOf,
@@ -177,22 +177,11 @@ Deno.test("bottleneckSites() names the parameter where there are no such layers"
   assertEquals(layers.parameter, "layers");
 });
 
-const tiny = (folder: string, more: Partial<FineTuneInput>): FineTuneInput => {
-  Deno.writeTextFileSync(join(folder, "train.jsonl"), pairs(6));
-  Deno.writeTextFileSync(join(folder, "valid.jsonl"), pairs(4));
-  return {
-    model: modelDir("tiny-llama-genai-int4"),
-    data: folder,
-    adapterPath: join(folder, "adapter"),
-    batchSize: 3,
-    iters: 2,
-    learningRate: 1e-2,
-    lrSchedule: "constant",
-    saveEvery: 1,
-    threads: 1,
+const tiny = (folder: string, more: Partial<FineTuneInput>): FineTuneInput =>
+  tinyTraining(folder, 4, {
+    ...{ iters: 2, learningRate: 1e-2, lrSchedule: "constant", saveEvery: 1 },
     ...more,
-  };
-};
+  });
 
 const digestOf = (folder: string) => sha256(join(folder, "adapter", "adapter_model.safetensors"));
 

@@ -12,26 +12,13 @@ import { openFloatWeights } from "../../src/model/float_weights.ts";
 import { analyze } from "../../src/tasks/analyze.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
-import { pairs, sha256 } from "../helpers/training_runs.ts";
+import { sha256, tinyTraining } from "../helpers/training_runs.ts";
 
 const FLOATS = modelDir("tiny-llama-hf");
 
 /** A short training of one layer into a folder. */
-function tiny(folder: string, more: Partial<FineTuneInput>): FineTuneInput {
-  Deno.writeTextFileSync(join(folder, "train.jsonl"), pairs(6));
-  Deno.writeTextFileSync(join(folder, "valid.jsonl"), pairs(2));
-  return {
-    model: modelDir("tiny-llama-genai-int4"),
-    data: folder,
-    adapterPath: join(folder, "adapter"),
-    rank: 2,
-    numLayers: 1,
-    batchSize: 3,
-    iters: 3,
-    threads: 1,
-    ...more,
-  };
-}
+const tiny = (folder: string, more: Partial<FineTuneInput>): FineTuneInput =>
+  tinyTraining(folder, 2, { rank: 2, numLayers: 1, iters: 3, ...more });
 
 const digestIn = (folder: string) => sha256(join(folder, "adapter", "adapter_model.safetensors"));
 

@@ -8,29 +8,17 @@ import {
   resumedConfig,
   Trainer,
 } from "../../src/finetune/mod.ts";
-import { modelDir } from "../helpers/fixture_models.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
-import { pairs, sha256 } from "../helpers/training_runs.ts";
+import { pairs, sha256, tinyTraining } from "../helpers/training_runs.ts";
 
-/** A short training of a tiny model into a folder. */
+/** A short training of a tiny model into a folder, with rows to test on. */
 function tiny(folder: string, more: Partial<FineTuneInput> = {}): FineTuneInput {
-  Deno.writeTextFileSync(join(folder, "train.jsonl"), pairs(6));
-  Deno.writeTextFileSync(join(folder, "valid.jsonl"), pairs(2));
   Deno.writeTextFileSync(join(folder, "test.jsonl"), pairs(2));
-  return {
-    model: modelDir("tiny-llama-genai-int4"),
-    data: folder,
-    adapterPath: join(folder, "adapter"),
-    rank: 2,
-    numLayers: 1,
-    batchSize: 3,
-    iters: 4,
-    lrSchedule: "constant",
-    stepsPerReport: 2,
-    saveEvery: 2,
-    threads: 1,
+  return tinyTraining(folder, 2, {
+    ...{ rank: 2, numLayers: 1, iters: 4, lrSchedule: "constant" },
+    ...{ stepsPerReport: 2, saveEvery: 2 },
     ...more,
-  };
+  });
 }
 
 const adapterDigest = (folder: string) =>

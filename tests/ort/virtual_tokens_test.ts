@@ -18,7 +18,7 @@ import { loadOnnx } from "../../src/model/load_onnx.ts";
 import { openMapped } from "../../src/system/mapped_file.ts";
 import { difference, runOutput } from "../helpers/logits.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
-import { pairs, requests, sha256 } from "../helpers/training_runs.ts";
+import { requests, sha256, tinyTraining } from "../helpers/training_runs.ts";
 import { applyAdapter } from "../../src/lora/apply.ts";
 import type { VirtualMethod } from "../../src/lora/virtual_tokens/config.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
@@ -68,24 +68,12 @@ for (const [name, method, rank] of CASES) {
   });
 }
 
-const tiny = (folder: string, more: Partial<FineTuneInput>): FineTuneInput => {
-  Deno.writeTextFileSync(join(folder, "train.jsonl"), pairs(6));
-  Deno.writeTextFileSync(join(folder, "valid.jsonl"), pairs(4));
-  return {
-    model: modelDir("tiny-llama-genai-int4"),
-    data: folder,
-    adapterPath: join(folder, "adapter"),
-    batchSize: 3,
-    iters: 2,
-    learningRate: 1e-2,
-    lrSchedule: "constant",
-    saveEvery: 1,
-    stepsPerEval: 1,
-    loadBest: false,
-    threads: 1,
+const tiny = (folder: string, more: Partial<FineTuneInput>): FineTuneInput =>
+  tinyTraining(folder, 4, {
+    ...{ iters: 2, learningRate: 1e-2, lrSchedule: "constant", saveEvery: 1 },
+    ...{ stepsPerEval: 1, loadBest: false },
     ...more,
-  };
-};
+  });
 
 for (
   const adapterType of [["prompt_tuning"], ["lora", "prefix_tuning"]] as const
