@@ -5,6 +5,7 @@
 import { createServer, type Server } from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import { StorageError } from "../errors.ts";
+import { discardBody } from "./discard_body.ts";
 
 export interface ListenOptions {
   readonly host: string;
@@ -58,13 +59,18 @@ export async function listen(
 ): Promise<Listening> {
   const { host, port } = options;
   const requestMs = options.requestMs ?? REQUEST_MS;
+  const answer = async (request: Request) => {
+    const response = await fetch(request);
+    await discardBody(request, requestMs);
+    return response;
+  };
   const server = createServer({
     maxHeaderSize: MOST_HEADER_BYTES,
     headersTimeout: Math.min(options.headersMs ?? HEADERS_MS, requestMs),
     requestTimeout: requestMs,
     connectionsCheckingInterval: LOOK_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
-  }, getRequestListener(fetch, { overrideGlobalObjects: false }));
+  }, getRequestListener(answer, { overrideGlobalObjects: false }));
   server.maxConnections = options.maxConnections ?? MOST_CONNECTIONS;
   await listening(server, options);
   const address = server.address();

@@ -1,6 +1,6 @@
 /**
- * What `graft serve` promises under load, swaps, slow clients, disconnects, hostile requests and wrong keys
- * (PROMISES 5 to 11), each against a server in a process of its own. A case throws what it finds.
+ * What `graft serve` promises under load, swaps, slow clients, disconnects, hostile and refused requests, and
+ * wrong keys (PROMISES 5 to 11), each against a server in a process of its own. A case throws what it finds.
  */
 import { assert, assertEquals } from "@std/assert";
 import { OPERATIONS } from "../../src/http/operations.ts";
@@ -313,6 +313,29 @@ export const hostile: ServeCase = (share) =>
     };
   });
 
+/** 6: requests that are refused before their bodies are read leave the connection to the next one. */
+export const refusals: ServeCase = (share) =>
+  withServer(["--api-key", "secret"], async ({ url }) => {
+    const count = Math.max(200, Math.round(20_000 * share));
+    const right = { authorization: "Bearer secret" };
+    const refused: readonly (readonly [string, Record<string, string>, number])[] = [
+      ["/v1/completions", {}, 401],
+      ["/v1/none", right, 404],
+      ["/v1/completions", { ...right, "content-type": "text/plain" }, 415],
+    ];
+    let left = count;
+    const worker = async () => {
+      while (left-- > 0) {
+        const [path, headers, expected] = refused[left % refused.length];
+        const body = "x".repeat([10, 10_000, 30_000, 200_000][left % 4]);
+        const { status } = await postJson(`${url}${path}`, body, headers);
+        assertEquals(status, expected, path);
+      }
+    };
+    await Promise.all(Array.from({ length: 8 }, worker));
+    return { refused: count };
+  });
+
 /** 11: each route in nine spellings without the right key. */
 export const keys: ServeCase = (share) =>
   withServer(["--api-key", "secret"], async ({ port }) => {
@@ -371,5 +394,6 @@ export const SERVE_CASES: Readonly<Record<string, ServeCase>> = {
   "slow clients": slowClients,
   disconnects,
   hostile,
+  refusals,
   keys,
 };
