@@ -399,6 +399,7 @@ export type {
   ExecutableMetadata,
   ListedResult,
   ListedRun,
+  OnListedRun,
   Runner,
   RunOptions,
 } from "./src/runtime/runner.ts";

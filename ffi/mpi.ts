@@ -3,12 +3,19 @@
  * once; {@linkcode MpiRequest.test} asks whether it is done, and lets the library make progress.
  */
 import { loadGlobally } from "./libc.ts";
-import { MPICH, type MpiConstants, type MpiKind, OPEN_MPI_SYMBOLS, STANDARD } from "./mpi_abi.ts";
+import {
+  MPICH,
+  type MpiConstants,
+  type MpiKind,
+  OPEN_MPI_SYMBOLS,
+  STANDARD,
+  THREAD_FUNNELED,
+} from "./mpi_abi.ts";
 import { readCString } from "./pointer.ts";
 
 const FUNCTIONS = {
-  // int MPI_Init(int* argc, char*** argv)
-  MPI_Init: { parameters: ["pointer", "pointer"], result: "i32" },
+  // int MPI_Init_thread(int* argc, char*** argv, int required, int* provided)
+  MPI_Init_thread: { parameters: ["pointer", "pointer", "i32", "buffer"], result: "i32" },
   // int MPI_Comm_rank(MPI_Comm comm, int* rank)
   MPI_Comm_rank: { parameters: ["usize", "buffer"], result: "i32" },
   // int MPI_Comm_size(MPI_Comm comm, int* size)
@@ -61,7 +68,7 @@ export class MpiError extends Error {
 /** Numbers that are summed or sent. */
 export type MpiNumbers = Float32Array<ArrayBuffer> | Float64Array<ArrayBuffer>;
 
-/** An opened library, between `MPI_Init` and `MPI_Finalize`. */
+/** An opened library, between `MPI_Init_thread` and `MPI_Finalize`. */
 export class Mpi {
   readonly #functions: Deno.DynamicLibrary<typeof FUNCTIONS>["symbols"];
   readonly #constants: MpiConstants;
@@ -73,11 +80,13 @@ export class Mpi {
   private constructor(
     functions: Deno.DynamicLibrary<typeof FUNCTIONS>["symbols"],
     constants: MpiConstants,
+    kind: MpiKind,
   ) {
     this.#functions = functions;
     this.#constants = constants;
-    this.#check(functions.MPI_Init(null, null));
     const number = new Int32Array(1);
+    // What the library provides does not matter: all of them allow this much.
+    this.#check(functions.MPI_Init_thread(null, null, THREAD_FUNNELED[kind], number));
     this.#check(functions.MPI_Comm_set_errhandler(constants.world, constants.errorsReturn));
     this.#check(functions.MPI_Comm_rank(constants.world, number));
     this.rank = number[0];
@@ -94,7 +103,7 @@ export class Mpi {
   static open(path: string, kind: MpiKind): Mpi {
     try {
       const constants = constantsOf(path, kind);
-      return new Mpi(Deno.dlopen(path, FUNCTIONS).symbols, constants);
+      return new Mpi(Deno.dlopen(path, FUNCTIONS).symbols, constants, kind);
     } catch (error) {
       if (error instanceof MpiError) throw error;
       throw new MpiError(`Cannot open ${path}: ${(error as Error).message}`, { cause: error });

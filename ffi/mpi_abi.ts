@@ -18,6 +18,13 @@ export interface MpiConstants {
 /** The kinds of libraries. */
 export type MpiKind = "standard" | "mpich" | "openmpi";
 
+/** `MPI_THREAD_FUNNELED`: the process has threads, of which one calls the library. */
+export const THREAD_FUNNELED: Readonly<Record<MpiKind, number>> = {
+  standard: 1024,
+  mpich: 1,
+  openmpi: 1,
+};
+
 /** The standard's, since 5.0. */
 export const STANDARD: MpiConstants = {
   world: 0x101n,

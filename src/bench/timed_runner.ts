@@ -1,5 +1,5 @@
 /** A runner that tells how long each run of its executables took. */
-import type { Executable, ListedRun, Runner } from "../runtime/runner.ts";
+import type { Executable, ListedRun, OnListedRun, Runner } from "../runtime/runner.ts";
 import { over } from "./over.ts";
 
 /** Told the label that the session was compiled under. */
@@ -20,8 +20,8 @@ export function timedRunner(inner: Runner, onRun: OnRun): Runner {
     load: async (path, options) => timed(await inner.load(path, options), options?.label ?? path),
     compile: async (model, options) =>
       timed(await inner.compile(model, options), options?.label ?? model.graph.name),
-    runLists: async (lists: readonly (readonly ListedRun[])[]) => {
-      const results = await inner.runLists(lists);
+    runLists: async (lists: readonly (readonly ListedRun[])[], onListed?: OnListedRun) => {
+      const results = await inner.runLists(lists, onListed);
       results.forEach((list, l) =>
         list.forEach(({ milliseconds }, r) =>
           onRun(labels.get(lists[l][r].executable)!, milliseconds / lists.length)

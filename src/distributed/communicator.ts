@@ -4,8 +4,9 @@ import { Mpi, MpiError, type MpiRequest } from "../../ffi/mpi.ts";
 import { RuntimeFailure } from "../errors.ts";
 import { elementCount, float32 } from "../graph/tensor.ts";
 import type { DeviceTensor } from "../runtime/runner.ts";
-import type { Peers } from "../train/peers.ts";
+import type { GradientSums, Peers } from "../train/peers.ts";
 import type { Parameter } from "../train/step.ts";
+import { BucketSums } from "./gradient_sums.ts";
 import { type Launched, MPI_LIBRARY } from "./launcher.ts";
 import { LostPeerError } from "../train/lost_peer_error.ts";
 
@@ -37,6 +38,8 @@ export class Communicator implements Peers {
   /** By rank: the messages of arrival that rank 0 waits for, and the one that another rank sends. */
   readonly #arrivals: (MpiRequest | undefined)[] = [];
   #milliseconds = 0;
+  #overlapped = 0;
+  #gradients: BucketSums | undefined;
   #hasMet = false;
 
   private constructor(mpi: Mpi, { timeout, signal }: CommunicatorOptions) {
@@ -83,25 +86,31 @@ export class Communicator implements Peers {
     return this.#mpi.version;
   }
 
-  /** Seconds spent in collective operations so far: the wire, and waiting for the slowest rank. */
-  get seconds(): number {
+  get waited(): number {
     return this.#milliseconds / 1000;
+  }
+
+  /** Seconds so far in which sums of gradients were on their way while this rank computed. */
+  get overlapped(): number {
+    return this.#overlapped / 1000;
   }
 
   async sum(numbers: readonly number[]): Promise<readonly number[]> {
     const values = Float64Array.from([...numbers, this.#signal?.aborted ? 1 : 0]);
     const sums = new Float64Array(values.length);
-    await this.#done(() => this.#mpi.sum(values, sums));
+    await this.#done(() => [this.#mpi.sum(values, sums)]);
     if (sums[numbers.length] > 0) this.#ending.abort();
     return [...sums.subarray(0, numbers.length)];
   }
 
-  async sumGradients(parameters: readonly Parameter[]): Promise<void> {
-    const grads = parameters.map(({ grad }) => grad!);
-    const values = joined(grads);
-    const sums = new Float32Array(values.length);
-    await this.#done(() => this.#mpi.sum(values, sums));
-    divide(sums, grads);
+  gradientSums(parameters: readonly Parameter[]): GradientSums {
+    if (this.#gradients?.parameters !== parameters) {
+      this.#gradients = new BucketSums(this.#mpi, parameters, {
+        wait: (begin) => this.#done(begin),
+        onOverlap: (milliseconds) => this.#overlapped += milliseconds,
+      });
+    }
+    return this.#gradients;
   }
 
   async align(parameters: readonly Parameter[]): Promise<boolean> {
@@ -110,7 +119,7 @@ export class Communicator implements Peers {
     const digest = digestOf(new Uint8Array(values.buffer));
     const differ = await this.differing(digest);
     if (differ.length === 0) return false;
-    await this.#done(() => this.#mpi.broadcast(new Uint8Array(values.buffer)));
+    await this.#done(() => [this.#mpi.broadcast(new Uint8Array(values.buffer))]);
     divide(values, own);
     return true;
   }
@@ -128,7 +137,7 @@ export class Communicator implements Peers {
   async broadcast(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>> {
     const [length] = await this.sum([this.rank === 0 ? bytes.length : 0]);
     const held = this.rank === 0 ? bytes : new Uint8Array(length);
-    if (length > 0) await this.#done(() => this.#mpi.broadcast(held));
+    if (length > 0) await this.#done(() => [this.#mpi.broadcast(held)]);
     return held;
   }
 
@@ -145,17 +154,17 @@ export class Communicator implements Peers {
     addEventListener("unload", () => this.#mpi.abort(exitCode));
   }
 
-  /** Waits for an operation that all ranks take part in. */
-  async #done(begin: () => MpiRequest): Promise<void> {
+  /** Waits for operations that all ranks take part in. */
+  async #done(begin: () => readonly MpiRequest[]): Promise<void> {
     const start = performance.now();
     const seconds = (this.#hasMet ? this.#timeout : Math.max(FIRST_WAITS, this.#timeout)) +
       (this.rank === 0 ? 0 : OTHERS_WAIT);
     const isOver = () => performance.now() - start > 1000 * seconds;
     try {
       this.#arrive();
-      const request = begin();
-      // The messages of arrival end with it, since all have then arrived.
-      const all = [request, ...this.#arrivals.flatMap((arrival) => arrival ?? [])];
+      const requests = begin();
+      // The messages of arrival end with them, since all have then arrived.
+      const all = [...requests, ...this.#arrivals.flatMap((arrival) => arrival ?? [])];
       while (!await allDone(all)) if (isOver()) throw this.#lost(seconds);
       this.#hasMet = true;
     } catch (error) {

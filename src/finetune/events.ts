@@ -74,8 +74,14 @@ export type NumericEvent =
 
 /** While it trains. */
 export type RunEvent =
-  /** Several boards have trained: the share of the time in which they waited for the wire and each other. */
-  | { readonly kind: "waited"; readonly share: number }
+  /** Several boards have trained. */
+  | {
+    readonly kind: "waited";
+    /** Share of the time in which this one waited for the wire and the others. */
+    readonly share: number;
+    /** Share of the time in which gradients were on their way while it computed. */
+    readonly overlap: number;
+  }
   /** A checkpoint that is not whole was passed over; a sentence. */
   | { readonly kind: "checkpoint ignored"; readonly text: string }
   | {

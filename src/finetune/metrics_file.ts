@@ -53,6 +53,7 @@ export class MetricsFile implements Disposable {
           grad_norm: report.gradNorm,
           peak_memory_mb: Math.round(peakMemoryBytes() / 1e6),
           seconds: report.seconds,
+          wait_share: report.waitShare,
         }),
       onEvaluate: ({ step, loss, accuracy, seconds }) =>
         this.append({ step, val_loss: loss, val_accuracy: accuracy, seconds }),

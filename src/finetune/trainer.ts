@@ -113,7 +113,11 @@ export class Trainer implements Disposable {
       const began = performance.now();
       const result = await runTraining(this.#parts, config, watched);
       const seconds = (performance.now() - began) / 1000;
-      onEvent({ kind: "waited", share: ranks.seconds / seconds });
+      onEvent({
+        kind: "waited",
+        share: ranks.waited / seconds,
+        overlap: ranks.overlapped / seconds,
+      });
       return result;
     } catch (error) {
       this.#failed = true;

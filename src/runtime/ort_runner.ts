@@ -25,7 +25,14 @@ import { OrtLists } from "./ort_lists.ts";
 import { OrtExecutable } from "./ort_executable.ts";
 import { OrtTensor, type TensorOwner } from "./ort_tensor.ts";
 import { invalidModel, isBefore, releaseLimit } from "./release_limits.ts";
-import type { CompileOptions, DeviceTensor, Executable, ListedRun, Runner } from "./runner.ts";
+import type {
+  CompileOptions,
+  DeviceTensor,
+  Executable,
+  ListedRun,
+  OnListedRun,
+  Runner,
+} from "./runner.ts";
 import { safeForm } from "./safe_form.ts";
 import { saturates } from "./saturates.ts";
 import { withSessionPatience } from "./session_patience.ts";
@@ -226,9 +233,9 @@ class OrtRunner implements Runner, TensorOwner {
     return new OrtTensor(this, this.#over(value), value);
   }
 
-  runLists(lists: readonly (readonly ListedRun[])[]) {
+  runLists(lists: readonly (readonly ListedRun[])[], onRun?: OnListedRun) {
     this.#alive();
-    return this.#lists.run(lists);
+    return this.#lists.run(lists, onRun);
   }
 
   get listsFlush(): boolean {

@@ -151,6 +151,9 @@ export interface ListedResult {
   readonly milliseconds: number;
 }
 
+/** Takes the result of a run in a list; it must not throw. */
+export type OnListedRun = (list: number, run: number, result: ListedResult) => void;
+
 /**
  * Session configuration: an arena of the session's own, released with it. In the shared arena the memory
  * of a short-lived session would stay, between later blocks.
@@ -250,10 +253,12 @@ export interface Runner extends Disposable {
    * Runs lists in parallel, each in order and on one thread; graphs compiled for a single thread then
    * share no core. Requires {@linkcode inPlace}.
    *
+   * @param onRun told of each run soon after its end, in order within a list, while others go on
    * @returns for each list, the results of its runs
    */
   runLists(
     lists: readonly (readonly ListedRun[])[],
+    onRun?: OnListedRun,
   ): Promise<readonly (readonly ListedResult[])[]>;
   /**
    * Whether threads that run lists treat denormal numbers as zero, so that they are not slower than

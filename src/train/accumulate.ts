@@ -46,28 +46,32 @@ export async function accumulate<B extends Batch>(
   model.zeroGrad();
   let [lossSum, targetCount, tokens] = [0, 0, 0];
   const batchAt = ({ epoch, batchIndex }: DataPosition) => data.batch(epoch, batchIndex);
+  const sums = peers?.gradientSums(model.parameters);
   let at = position;
   for (let i = 0; i < count && at.epoch === position.epoch; i++) {
     if (signal?.aborted) return undefined;
     const batch = await batchAt(at);
     const next = advance(at, data.batches(at.epoch));
-    const ends = isLast && (i + 1 === count || next.epoch !== position.epoch);
+    const isLastBatch = i + 1 === count || next.epoch !== position.epoch;
+    const ends = isLast && isLastBatch;
     // One of several processes may have no row of an epoch's last batch.
     const mayBeEmpty = peers !== undefined && next.batchIndex + 1 === data.batches(next.epoch);
     const upcoming = ends || mayBeEmpty ? undefined : () => batchAt(next);
     const seed = random.next();
     at = next;
     if (batch.tokenCount === 0) continue;
-    const loss = await model.accumulate(batch, ofRank(seed, peers?.rank ?? 0), upcoming);
+    const onGradient = isLastBatch ? sums?.onGradient : undefined;
+    const own = ofRank(seed, peers?.rank ?? 0);
+    const loss = await model.accumulate(batch, own, { upcoming, onGradient });
     lossSum += loss.lossSum;
     targetCount += loss.targetCount;
     tokens += batch.tokenCount;
   }
   if (peers !== undefined) {
+    model.fillGrad?.();
+    await sums!.end();
     [lossSum, targetCount, tokens] = await peers.sum([lossSum, targetCount, tokens]);
     if (signal?.aborted) return undefined;
-    model.fillGrad?.();
-    await peers.sumGradients(model.parameters);
   }
   return { lossSum, targetCount, tokens, next: at };
 }

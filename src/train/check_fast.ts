@@ -139,7 +139,7 @@ export async function gradientOf(
   ...batches: readonly TokenBatch[]
 ): Promise<Float32Array[]> {
   step.zeroGrad();
-  for (const batch of batches) await step.accumulate(batch, 0, undefined, arithmetic);
+  for (const batch of batches) await step.accumulate(batch, 0, { arithmetic });
   const gradient = step.parameters.map(({ grad }) =>
     grad === undefined ? new Float32Array() : Float32Array.from(toNumbers(grad.read()))
   );

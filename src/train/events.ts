@@ -19,6 +19,8 @@ export interface StepReport {
   readonly gradNorm: number;
   /** Real tokens per second; evaluation and saving are not counted. */
   readonly tokensPerSecond: number;
+  /** Of several boards: the share of the steps' time that went by waiting for the wire and each other. */
+  readonly waitShare?: number;
   /** Seconds since the run began, or was resumed. */
   readonly seconds: number;
 }

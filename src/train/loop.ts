@@ -188,7 +188,7 @@ class Run<B extends Batch> {
     const { model, optimizer, data, settings, callbacks, signal, peers } = this.job;
     const state = this.#state;
     const random = Random.fromState(state.random);
-    this.#window.start();
+    this.#window.start(peers?.waited);
     const batches = {
       data,
       position: state.position,
@@ -199,7 +199,7 @@ class Run<B extends Batch> {
     if (sums === undefined) return;
     const learningRate = learningRateAt(settings.schedule, state.step);
     const result = await applyStep(optimizer, sums, learningRate, settings.maxGradNorm);
-    this.#window.stop();
+    this.#window.stop(peers?.waited);
     if (!result.taken && result.badNumbers && model.widen?.()) {
       // The same step again: the overflow may have been in a float16 copy, not in the activation.
       this.#state = { ...state, widened: true };

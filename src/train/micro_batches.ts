@@ -3,7 +3,7 @@ import { type PackingRules, rowsOf } from "../data/packing.ts";
 import { type RowCut, together } from "../data/row_cuts.ts";
 import { cutBatch } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
-import type { BatchLoss, Evaluation, Parameter, StepModel, Upcoming } from "./step.ts";
+import type { BatchLoss, Evaluation, Parameter, StepModel, StepOptions } from "./step.ts";
 
 /**
  * Computed tokens that run at once if a batch has more of them: beyond this number products get no quicker,
@@ -42,14 +42,16 @@ export class MicroBatches implements StepModel<TokenBatch> {
   async accumulate(
     batch: TokenBatch,
     dropoutSeed: number,
-    upcoming?: Upcoming<TokenBatch>,
+    { upcoming, onGradient }: StepOptions<TokenBatch> = {},
   ): Promise<BatchLoss> {
     let [lossSum, targetCount] = [0, 0];
     const parts = this.#parts(batch);
     const nextBatch = upcoming && (async () => this.#parts(await upcoming())[0]);
     for (const [i, part] of parts.entries()) {
-      const next = i + 1 < parts.length ? () => Promise.resolve(parts[i + 1]) : nextBatch;
-      const loss = await this.model.accumulate(part, (dropoutSeed + i) >>> 0, next);
+      const options = i + 1 < parts.length
+        ? { upcoming: () => Promise.resolve(parts[i + 1]) }
+        : { upcoming: nextBatch, onGradient };
+      const loss = await this.model.accumulate(part, (dropoutSeed + i) >>> 0, options);
       lossSum += loss.lossSum;
       targetCount += loss.targetCount;
     }

@@ -1,5 +1,17 @@
 /** Other processes that train the same adapter, each on its own rows of every batch. */
-import type { Parameter } from "./step.ts";
+import type { OnGradient, Parameter } from "./step.ts";
+
+/** Sums of a step's gradients over all processes, begun while some are still computed. */
+export interface GradientSums {
+  /** Takes the gradients that are complete in this process. */
+  readonly onGradient: OnGradient;
+  /**
+   * Sums those that are left, too, and waits for all: they are then in place.
+   *
+   * @throws {LostPeerError} if a process does not answer in time
+   */
+  end(): Promise<void>;
+}
 
 /** The processes of a job, seen from one of them. All must call the same functions in the same order. */
 export interface Peers {
@@ -7,6 +19,8 @@ export interface Peers {
   readonly rank: number;
   /** Processes of the job, at least 2. */
   readonly count: number;
+  /** Seconds spent waiting for sums so far: the wire, and the slowest process. */
+  readonly waited: number;
   /** Fires in all processes during the same call of {@linkcode sum}, once one of them is asked to end. */
   readonly ending: AbortSignal;
   /**
@@ -15,12 +29,8 @@ export interface Peers {
    * @throws {LostPeerError} if one of them does not answer in time
    */
   sum(numbers: readonly number[]): Promise<readonly number[]>;
-  /**
-   * Sums the gradients of all processes, in place.
-   *
-   * @throws {LostPeerError} if one of them does not answer in time
-   */
-  sumGradients(parameters: readonly Parameter[]): Promise<void>;
+  /** Sums of the gradients of a step that begins, to be ended before any other function is called. */
+  gradientSums(parameters: readonly Parameter[]): GradientSums;
   /**
    * Compares the parameters of all processes, and gives all those of the first if they differ.
    *

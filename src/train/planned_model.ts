@@ -25,7 +25,7 @@ import {
 import { PrefixRows } from "./prefix_cache.ts";
 import { type PartRun, runParts } from "./run_parts.ts";
 import { runSchedule, type ScheduleMeans } from "./run_schedule.ts";
-import type { BatchLoss, Evaluation, Parameter, StepModel, Upcoming } from "./step.ts";
+import type { BatchLoss, Evaluation, Parameter, StepModel, StepOptions, Upcoming } from "./step.ts";
 import { batchInputs, partSeed, prepare, type Prepared, STEP_INPUTS } from "./step_inputs.ts";
 import { StepSlab } from "./step_slab.ts";
 
@@ -81,12 +81,13 @@ export class PlannedModel implements StepModel<TokenBatch> {
     return new PlannedModel({ ...this.#options, arithmetic });
   }
 
-  /** @param arithmetic another than the model's own, for comparison */
+  /** @param options.arithmetic another than the model's own, for comparison */
   async accumulate(
     batch: TokenBatch,
     dropoutSeed: number,
-    upcoming?: Upcoming<TokenBatch>,
-    arithmetic: Arithmetic = this.#arithmetic,
+    { arithmetic = this.#arithmetic, ...options }: StepOptions<TokenBatch> & {
+      readonly arithmetic?: Arithmetic;
+    } = {},
   ): Promise<BatchLoss> {
     this.#releaseOthers(arithmetic);
     const { dropout = 0, teacher } = this.#options;
@@ -108,7 +109,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
       const schedule = compiled.plan.training;
       parts.push({ compiled, schedule, env, kept, targets: part.targets });
     }
-    this.#setGradients(await this.#run(parts, upcoming));
+    this.#setGradients(await this.#run(parts, options));
     return parts.reduce((sum, { compiled, env, targets }) => {
       using loss = env.get(LOSS)!;
       this.#dropInputs(compiled, env);
@@ -258,16 +259,21 @@ export class PlannedModel implements StepModel<TokenBatch> {
   /** Runs the schedules of a batch's parts and returns the sums of gradients by name. */
   async #run(
     parts: readonly PartRun[],
-    upcoming: Upcoming<TokenBatch> | undefined,
+    { upcoming, onGradient }: StepOptions<TokenBatch>,
   ): Promise<ReadonlyMap<string, DeviceTensor>> {
+    const byName = new Map(
+      this.parameters.map((parameter) => [gradientName(parameter.name), parameter]),
+    );
+    const sums = new Set(byName.keys());
+    const onSum = onGradient &&
+      ((name: string, grad: DeviceTensor) => onGradient(byName.get(name)!, grad));
     if (parts.length > 1) {
-      const sums = new Set(this.parameters.map(({ name }) => gradientName(name)));
       const meanwhile = upcoming && (() => this.#getReady(upcoming));
-      return await runParts(parts, sums, this.#means, meanwhile);
+      return await runParts(parts, sums, this.#means, { meanwhile, onSum });
     }
     const [only] = parts;
     if (only === undefined) return new Map();
-    await runSchedule(only.schedule, only.env, this.#means, { kept: only.kept });
+    await runSchedule(only.schedule, only.env, this.#means, { kept: only.kept, sums, onSum });
     return only.env;
   }
 

@@ -7,9 +7,16 @@
 import { elementCount } from "../graph/tensor.ts";
 import type { PlannedCall } from "../plan/call.ts";
 import { leavesSpan, nameInOtherSpan, type Schedule } from "../plan/schedule.ts";
-import type { DeviceTensor, EarlierResult, ListedRun, Runner } from "../runtime/runner.ts";
+import type {
+  DeviceTensor,
+  EarlierResult,
+  ListedResult,
+  ListedRun,
+  Runner,
+} from "../runtime/runner.ts";
 import type { PlanCache } from "./plan_cache.ts";
 import type { PrefixRows } from "./prefix_cache.ts";
+import type { OnSum } from "./run_schedule.ts";
 import type { StepSlab } from "./step_slab.ts";
 
 /** A part's schedule and what it runs with. */
@@ -29,16 +36,23 @@ export interface PartMeans {
   readonly slab: StepSlab;
 }
 
+/** What happens while the parts' threads are at work. */
+export interface Meanwhile {
+  /** Done by this thread, which would only wait for them. */
+  readonly meanwhile?: () => Promise<void>;
+  /** Told of each sum of gradients soon after the last run that adds to it. */
+  readonly onSum?: OnSum;
+}
+
 /**
  * @param sums names of the sums of gradients
- * @param meanwhile done while the parts' threads are at work, since this thread would only wait for them
  * @returns the new sums by name, for those that a part adds to; the caller owns them
  */
 export async function runParts(
   parts: readonly PartRun[],
   sums: ReadonlySet<string>,
   means: PartMeans,
-  meanwhile?: () => Promise<void>,
+  meanwhile: Meanwhile = {},
 ): Promise<ReadonlyMap<string, DeviceTensor>> {
   const placements = means.slab.tensorsOf(parts.map(({ schedule }) => schedule));
   const whole = parts.map((part, p): RunningPart => ({
@@ -80,7 +94,7 @@ async function runCalls(
   running: readonly RunningPart[],
   sums: ReadonlySet<string>,
   { runner, plans }: PartMeans,
-  meanwhile?: () => Promise<void>,
+  { meanwhile, onSum }: Meanwhile = {},
 ): Promise<ReadonlyMap<string, DeviceTensor>> {
   const owners = ownersOf(running);
   const own = running.map(({ calls }, list) =>
@@ -116,7 +130,12 @@ async function runCalls(
     }
   }
   const gradients = new Map<string, DeviceTensor>();
-  const [results] = await Promise.all([runner.runLists(lists), meanwhile?.()]);
+  const onRun = onSum && ((list: number, run: number, { outputs }: ListedResult) => {
+    for (const [name, last] of latest) {
+      if (last.list === list && last.run === run) onSum(name, outputs[last.output]);
+    }
+  });
+  const [results] = await Promise.all([runner.runLists(lists, onRun), meanwhile?.()]);
   for (const [list, { env }] of running.entries()) {
     for (const [run, call] of own[list].entries()) {
       for (const [canonical, result] of Object.entries(results[list][run].outputs)) {

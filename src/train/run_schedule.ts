@@ -22,15 +22,23 @@ export interface RunOptions {
   readonly kept?: PrefixRows;
   /** Weights by name that leave memory after each call that reads them: mapped files still have them. */
   readonly passing?: ReadonlyMap<string, Tensor>;
+  /** Names of sums of gradients, which several calls may add to. */
+  readonly sums?: ReadonlySet<string>;
+  /** Told of each sum after the last call that adds to it. */
+  readonly onSum?: OnSum;
 }
+
+/** Takes a sum of gradients, complete, with its name. */
+export type OnSum = (name: string, sum: DeviceTensor) => void;
 
 /** @param env tensors that the calls read; results of the schedule are added, and what it frees is removed */
 export async function runSchedule(
   schedule: Schedule,
   env: Map<string, DeviceTensor>,
   means: ScheduleMeans,
-  { kept, passing }: RunOptions = {},
+  { kept, passing, sums, onSum }: RunOptions = {},
 ): Promise<void> {
+  const completed = onSum && sums && completedSums(schedule.calls, sums);
   const run = new ScheduleRun(schedule, env, means);
   const frozen = kept?.prefix;
   const read = kept?.read();
@@ -40,6 +48,7 @@ export async function runSchedule(
       if (!skipped) {
         await run.call(call);
         if (passing !== undefined) forgetFeeds(call, passing);
+        for (const name of completed?.[i] ?? []) onSum!(name, env.get(name)!);
       }
       if (i + 1 === frozen?.end) {
         if (read !== undefined) run.give(frozen.output, read);
@@ -55,6 +64,18 @@ export async function runSchedule(
     run.abandon();
     throw error;
   }
+}
+
+/** For each call, the sums that no later one adds to. */
+function completedSums(
+  calls: readonly PlannedCall[],
+  sums: ReadonlySet<string>,
+): readonly (readonly string[])[] {
+  const last = new Map<string, number>();
+  for (const [i, { fetches }] of calls.entries()) {
+    for (const name of fetches.values()) if (sums.has(name)) last.set(name, i);
+  }
+  return calls.map((_, i) => [...last].flatMap(([name, call]) => call === i ? [name] : []));
 }
 
 function forgetFeeds({ feeds }: PlannedCall, passing: ReadonlyMap<string, Tensor>): void {

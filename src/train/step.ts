@@ -39,6 +39,20 @@ export interface Evaluation extends BatchLoss {
 /** Gives the next batch; called only when there is time for it. */
 export type Upcoming<B extends Batch = Batch> = () => Promise<B>;
 
+/** Takes a parameter's gradient, complete. */
+export type OnGradient = (parameter: Parameter, grad: DeviceTensor) => void;
+
+/** What a step is told besides its batch. Its result depends on none of it. */
+export interface StepOptions<B extends Batch = Batch> {
+  /** What the model may prepare for while it computes; absent: nothing follows. */
+  readonly upcoming?: Upcoming<B>;
+  /**
+   * Told of each gradient as soon as nothing more is added to it, while others are still computed: no other
+   * batch may follow in this step. Gradients that the batch does not change are not told of.
+   */
+  readonly onGradient?: OnGradient;
+}
+
 /** A model that can take training steps. Only token ids, masks and scalars cross per step. */
 export interface StepModel<B extends Batch = Batch> extends Disposable {
   readonly parameters: readonly Parameter[];
@@ -46,10 +60,8 @@ export interface StepModel<B extends Batch = Batch> extends Disposable {
    * Adds the gradient of the sum of this batch's token losses to every parameter's `grad`.
    *
    * @param dropoutSeed 32-bit seed of this micro-step's dropout masks
-   * @param upcoming what the model may prepare for while it computes; absent: nothing follows. The result
-   *   does not depend on it
    */
-  accumulate(batch: B, dropoutSeed: number, upcoming?: Upcoming<B>): Promise<BatchLoss>;
+  accumulate(batch: B, dropoutSeed: number, options?: StepOptions<B>): Promise<BatchLoss>;
   /** Loss without dropout and without gradients. */
   evaluate(batch: B): Promise<Evaluation>;
   /**

@@ -16,7 +16,9 @@ function argsOf(path: string): string[] {
   Deno.writeTextFileSync(join(path, "valid.jsonl"), pairs(7));
   return [
     ...["train", "--model", modelDir("tiny-llama-genai-int4"), "--data", path, "--threads=1"],
-    ...["--batch-size=5", "--steps-per-report=1", "--target-modules=all-linear", "--rank=4"],
+    ...["--batch-size=5", "--steps-per-report=1", "--target-modules=all-linear"],
+    // Enough for the gradients to travel in two parts.
+    "--rank=64",
   ];
 }
 
@@ -38,7 +40,9 @@ testNeeding(
   "graft train under mpirun takes the steps of one process, on every MPI",
   () =>
     inTempDir(async (path) => {
-      const args = [...argsOf(path), "--iters=10"];
+      // Two threads compute parts of a rank's rows, and gradients are summed while they do.
+      const args = [...argsOf(path).filter((arg) => arg !== "--threads=1"), "--threads=2"];
+      args.push("--iters=10");
       // With B at zero, one plain step of rate 1 makes B the gradient.
       const step = [...argsOf(path), "--iters=1", "--optimizer=sgd", "--learning-rate=1"];
       const gradient = [...step, "--max-grad-norm=0", "--val-batches=0"];
@@ -49,13 +53,16 @@ testNeeding(
       const { code, output } = await runRanks(LAUNCHERS[0], 3, [...args, "--adapter-path", ranks]);
       assertEquals(code, 0, output);
       assertMatch(output, /^3 ranks train together \(MPICH/m);
-      assertMatch(output, /took \d.*% of the run/);
+      assertMatch(output, /took \d.*% of the run; gradients travelled .* for \d.*% of it/);
       // Only the first of them writes and reports.
       assertEquals(output.match(/step 10\/10/g)?.length, 1);
       const [expected, found] = await Promise.all(
         [alone, ranks].map((folder) => readMetrics(folder)),
       );
       assertEquals(found.length, expected.length);
+      const shares = found.flatMap(({ wait_share: share }) => share === undefined ? [] : [share]);
+      assertEquals(shares.length, 10);
+      for (const share of shares) assert(0 <= Number(share) && Number(share) < 1, `${share}`);
       for (const [i, record] of expected.entries()) {
         for (const key of ["loss", "val_loss"] as const) {
           if (record[key] === undefined) continue;

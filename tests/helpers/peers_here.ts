@@ -55,12 +55,20 @@ export function peersHere(count: number, lostAfter = Infinity): readonly Place[]
         if (sums.at(-1)! > 0) ending.abort();
         return sums.slice(0, -1);
       },
-      async sumGradients(parameters) {
-        const sums = await sumOf(valuesOf(parameters.map(({ grad }) => grad)));
-        for (const { dims, grad } of parameters) {
-          const own = sums.splice(0, (grad as HostTensor).values.length);
-          grad!.write(float32(dims, Float32Array.from(own)));
-        }
+      waited: 0,
+      gradientSums(parameters) {
+        const early = new Map<string, number[]>();
+        return {
+          onGradient: ({ name }, grad) => early.set(name, valuesOf([grad])),
+          async end() {
+            const own = parameters.flatMap(({ name, grad }) => early.get(name) ?? valuesOf([grad]));
+            const sums = await sumOf(own);
+            for (const { dims, grad } of parameters) {
+              const values = sums.splice(0, (grad as HostTensor).values.length);
+              grad!.write(float32(dims, Float32Array.from(values)));
+            }
+          },
+        };
       },
       async align(parameters) {
         const all = await meet(valuesOf(parameters.map(({ value }) => value)));

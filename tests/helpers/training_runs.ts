@@ -57,6 +57,8 @@ export interface Metric {
   readonly step: number;
   /** Of a report. */
   readonly loss?: number;
+  /** Of a report of several ranks. */
+  readonly wait_share?: number;
   /** Of an evaluation. */
   readonly val_loss?: number;
 }

@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { over } from "../../src/bench/over.ts";
+import type { Tensor } from "../../src/graph/tensor.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { ActivationFile } from "../../src/train/activation_file.ts";
 import {
@@ -41,6 +42,29 @@ for (const [model, objective] of Object.entries(STEP_MODELS)) {
       }
     });
   }
+
+  Deno.test(`accumulate() tells of each gradient once it is whole, the last layer's first, ${name}`, async () => {
+    using runner = createOrtRunner({ threads: 2, spinning: false });
+    for (const shards of [1, 2]) {
+      using step = stepOn(runner, name, { shards });
+      step.zeroGrad();
+      await step.accumulate(batch, 0);
+      const told: (readonly [string, Tensor])[] = [];
+      const whileComputing: boolean[] = [];
+      const before = new Map(step.parameters.map(({ name, grad }) => [name, grad]));
+      await step.accumulate(batch, 1, {
+        onGradient: (parameter, grad) => {
+          told.push([parameter.name, grad.read()]);
+          whileComputing.push(parameter.grad === before.get(parameter.name));
+        },
+      });
+      assertEquals(new Map(told), new Map(step.parameters.map((p) => [p.name, p.grad!.read()])));
+      assertEquals(told.length, step.parameters.length);
+      assertEquals(new Set(whileComputing), new Set([true]));
+      const last = told[0][0];
+      assert(last.includes("layers.1") || last.includes("layer.1"), last);
+    }
+  });
 
   for (const shards of [2, 3]) {
     Deno.test(`accumulate() in ${shards} shards reads and keeps activations of frozen layers, ${name}`, () =>
@@ -103,9 +127,11 @@ Deno.test("accumulate() in shards compiles what the next batch needs, and is not
   };
   await plain.accumulate(batch, 0);
   assert(await during(() => plain.accumulate(next, 0)) > 0);
-  await ready.accumulate(batch, 0, () => Promise.resolve(next));
+  await ready.accumulate(batch, 0, { upcoming: () => Promise.resolve(next) });
   assertEquals(await during(() => ready.accumulate(next, 0)), 0);
-  await ready.accumulate(batch, 0, () => Promise.reject(new Error("no such batch")));
+  await ready.accumulate(batch, 0, {
+    upcoming: () => Promise.reject(new Error("no such batch")),
+  });
   await plain.accumulate(batch, 0);
   for (const [i, { name, grad }] of plain.parameters.entries()) {
     assertEquals(ready.parameters[i].grad!.read(), grad!.read(), name);

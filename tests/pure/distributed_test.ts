@@ -1,8 +1,10 @@
 import { assertEquals, assertThrows } from "@std/assert";
 import fc from "fast-check";
 import { dealRows } from "../../src/data/deal_rows.ts";
+import { bucketsOf } from "../../src/distributed/gradient_buckets.ts";
 import { launchedBy } from "../../src/distributed/launcher.ts";
 import { UsageError } from "../../src/errors.ts";
+import { hostParameter } from "../helpers/host_training.ts";
 
 Deno.test("dealRows gives each row to one process, in order, and evens out rows and tokens", () =>
   fc.assert(fc.property(
@@ -22,6 +24,29 @@ Deno.test("dealRows gives each row to one process, in order, and evens out rows 
       const tokens = parts.map((part) => part.reduce((sum, row) => sum + lengths[row], 0));
       // Dealt back and forth, two processes differ by one row at most.
       assertEquals(Math.max(...tokens) - Math.min(...tokens) <= Math.max(1, ...lengths), true);
+    },
+  )));
+
+Deno.test("bucketsOf has each parameter once, from the last on, in buckets of a size where there are enough", () =>
+  fc.assert(fc.property(
+    fc.array(fc.integer({ min: 1, max: 60 }), { minLength: 1, maxLength: 30 }),
+    fc.integer({ min: 1, max: 400 }),
+    (sizes, bytes) => {
+      const parameters = sizes.map((size, i) => hostParameter(`p${i}`, [size], []));
+      const buckets = bucketsOf(parameters, bytes);
+      assertEquals(
+        buckets.flatMap(({ places }) => places.map(({ parameter }) => parameter.name)),
+        parameters.map(({ name }) => name).reverse(),
+      );
+      for (const { places, size } of buckets) {
+        const ends = places.map(({ start, size }) => start + size);
+        assertEquals(places.map(({ start }) => start), [0, ...ends.slice(0, -1)]);
+        assertEquals(ends.at(-1), size);
+      }
+      // Not one parameter more than it takes to fill a bucket.
+      for (const { places, size } of buckets.slice(0, -1)) {
+        assertEquals(4 * size >= bytes && 4 * (size - places.at(-1)!.size) < bytes, true);
+      }
     },
   )));
 

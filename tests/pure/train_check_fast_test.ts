@@ -17,8 +17,8 @@ function modelOf() {
   const asked: string[] = [];
   const model: ComparedModel = {
     parameters: [parameter],
-    accumulate: ({ inputIds }, _seed, _upcoming, arithmetic) => {
-      const numeric = numericOf(arithmetic!);
+    accumulate: ({ inputIds }, _seed, options) => {
+      const numeric = numericOf(options!.arithmetic!);
       const tokens = Array.from(toNumbers(inputIds), Number);
       asked.push(`${numeric} ${tokens}`);
       const before = parameter.grad === undefined ? [0, 0] : toNumbers(parameter.grad.read());

@@ -2,7 +2,7 @@ import { assertEquals } from "@std/assert";
 import { int64, toNumbers } from "../../src/graph/tensor.ts";
 import type { TokenBatch } from "../../src/data/targets.ts";
 import { MicroBatches, positionCost } from "../../src/train/micro_batches.ts";
-import type { StepModel, Upcoming } from "../../src/train/step.ts";
+import type { StepModel, StepOptions } from "../../src/train/step.ts";
 
 /** A model whose loss is the sum of the ids, and which remembers what it was asked. */
 class Sums implements StepModel<TokenBatch> {
@@ -16,8 +16,8 @@ class Sums implements StepModel<TokenBatch> {
     const lossSum = Array.from(toNumbers(batch.inputIds)).reduce((sum, id) => sum + id, 0);
     return { lossSum, targetCount: batch.inputIds.dims[0] };
   }
-  accumulate = async (batch: TokenBatch, seed: number, upcoming?: Upcoming<TokenBatch>) => {
-    const next = await upcoming?.();
+  accumulate = async (batch: TokenBatch, seed: number, options?: StepOptions<TokenBatch>) => {
+    const next = await options?.upcoming?.();
     this.upcoming.push(next && Array.from(toNumbers(next.inputIds), Number));
     return this.#sum(batch, seed);
   };
@@ -47,7 +47,7 @@ Deno.test("MicroBatches tells of the part that comes next, of the next batch's a
   const parts = new MicroBatches(model, { tokens: 5 });
   await parts.accumulate(batch, 0);
   assertEquals(model.upcoming.splice(0), [[5, 6, 7, 8], [9, 10], undefined]);
-  await parts.accumulate(batch, 0, () => Promise.resolve(batch));
+  await parts.accumulate(batch, 0, { upcoming: () => Promise.resolve(batch) });
   assertEquals(model.upcoming, [[5, 6, 7, 8], [9, 10], [1, 2, 3, 4]]);
 });
 

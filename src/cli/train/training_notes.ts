@@ -26,7 +26,10 @@ export function trainingNotes(flags: NotedFlags, terminal: Terminal): OnEvent {
     switch (event.kind) {
       case "waited":
         return terminal.note(
-          `The wire, and waiting for the slowest rank, took ${formatShare(event.share)} of the run`,
+          `Waiting for the wire and the slowest rank took ${
+            formatShare(event.share)
+          } of the run; ` +
+            `gradients travelled beside the backward pass for ${formatShare(event.overlap)} of it`,
         );
       case "started":
         noteStart(event, terminal);
