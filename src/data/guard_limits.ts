@@ -3,7 +3,7 @@ import { UsageError } from "../errors.ts";
 import type { TextChild } from "./guard_child.ts";
 
 /** Enough for a small call on a slow core, and still under two seconds. */
-export const DEADLINE_MS = 1500;
+const DEADLINE_MS = 1500;
 
 /** Additional time by size of the input: several times the time of a slow core. */
 const MS_PER_CHARACTER = 0.004;

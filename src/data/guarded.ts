@@ -20,7 +20,7 @@ import type { EncodeTextOptions } from "./tokenizer.ts";
 export interface GuardOptions {
   /**
    * Deadline of a call, extended by the size of its input; default `GRAFT_TEXT_DEADLINE_MS`, else
-   * {@linkcode DEADLINE_MS}.
+   * 1.5 s.
    */
   readonly deadlineMs?: number;
 }

@@ -15,7 +15,7 @@ export type LoraStart =
 const LORA_INITS: readonly LoraInit[] = ["kaiming", "gaussian", "orthogonal"];
 
 /** All values, for help and messages. */
-export const LORA_STARTS: readonly string[] = [
+const LORA_STARTS: readonly string[] = [
   ...LORA_INITS,
   "pissa",
   "pissa_niter_N",

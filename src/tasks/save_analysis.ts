@@ -9,7 +9,7 @@ import { makeDirectory, replaceFile } from "../system/durable_files.ts";
 import { openDrawingFiles } from "./drawing_files.ts";
 
 /** Pixels of a PNG for one of the report: 340 dots per inch in a column of 3.3 inches. */
-export const PNG_SCALE = 3;
+const PNG_SCALE = 3;
 
 /** A report that was written. */
 export interface SavedReport {

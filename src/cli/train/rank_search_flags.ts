@@ -1,6 +1,6 @@
 /** Flags of `graft rank-search`: those of `graft train` for every trial, and its own. */
 import { ofTrials, RANK_SEARCH_PARAMETERS as P } from "../../tasks/rank_search/settings.ts";
-import { boolean, integer, list, text, type Values } from "../flags.ts";
+import { boolean, integer, list, text } from "../flags.ts";
 import { TRAIN_FLAGS } from "./train_flags.ts";
 
 const SEARCH = "Search";
@@ -65,5 +65,3 @@ export const RANK_SEARCH_FLAGS = {
   overwrite: boolean("Drop an earlier search in --save-path", { ...P.overwrite, group: SAVING }),
   json: boolean("Print the result as JSON", { default: false, inFile: false }),
 } as const;
-
-export type RankSearchFlags = Values<typeof RANK_SEARCH_FLAGS>;

@@ -5,7 +5,7 @@
  * Protocol Exporter".
  */
 
-export const SAMPLERS = [
+const SAMPLERS = [
   "always_on",
   "always_off",
   "traceidratio",

@@ -103,7 +103,7 @@ export const RANK_SEARCH_PARAMETERS = {
 } as const satisfies ParametersOf<Omit<RankSearchConfig, "ranks">>;
 
 /** Ranks to try if none are given. */
-export const DEFAULT_RANKS: readonly number[] = [1, 2, 4, 8, 16, 32, 64];
+const DEFAULT_RANKS: readonly number[] = [1, 2, 4, 8, 16, 32, 64];
 
 /** A {@linkcode RankSearchConfig} as a program writes it: absent parameters take their defaults. */
 export type RankSearchInput = Given<RankSearchConfig, "model" | "data">;
