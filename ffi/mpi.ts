@@ -43,6 +43,8 @@ const FUNCTIONS = {
     parameters: ["buffer", "i32", "usize", "i32", "i32", "usize", "buffer"],
     result: "i32",
   },
+  // int MPI_Iprobe(int source, int tag, MPI_Comm, int* flag, MPI_Status* status)
+  MPI_Iprobe: { parameters: ["i32", "i32", "usize", "buffer", "buffer"], result: "i32" },
   // int MPI_Test(MPI_Request* request, int* flag, MPI_Status* status)
   MPI_Test: { parameters: ["buffer", "buffer", "buffer"], result: "i32" },
   // int MPI_Error_string(int errorcode, char* string, int* resultlen)
@@ -153,6 +155,16 @@ export class Mpi {
       (request) => this.#functions.MPI_Irecv(bytes, bytes.length, byte, rank, tag, world, request),
       [bytes],
     );
+  }
+
+  /** Whether a message from a rank has come that nobody receives yet. */
+  hasMessage(rank: number, tag: number): boolean {
+    const flag = new Int32Array(1);
+    const { world } = this.#constants;
+    this.#check(
+      this.#functions.MPI_Iprobe(rank, tag, world, flag, new Uint8Array(STATUS_BYTES)),
+    );
+    return flag[0] !== 0;
   }
 
   /** Leaves the job; all ranks must. */

@@ -20,7 +20,7 @@ const { calls } = plan.training;
 console.log(JSON.stringify({
   model: path,
   ...SHAPE,
-  segments: plan.segmentCount,
+  segments: plan.loads.length,
   calls: calls.length,
   sessions: new Set(calls.map(({ key }) => key)).size,
   savedBytes: plan.savedBytes,

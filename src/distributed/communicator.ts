@@ -1,7 +1,7 @@
 /** Collective operations among the processes of an MPI job, none of which waits for ever. */
 import { createHash } from "node:crypto";
 import { Mpi, MpiError, type MpiRequest } from "../../ffi/mpi.ts";
-import { RuntimeFailure } from "../errors.ts";
+import { ParameterError, RuntimeFailure } from "../errors.ts";
 import { elementCount, float32 } from "../graph/tensor.ts";
 import type { DeviceTensor } from "../runtime/runner.ts";
 import type { GradientSums, Peers } from "../train/peers.ts";
@@ -9,6 +9,7 @@ import type { Parameter } from "../train/step.ts";
 import { BucketSums } from "./gradient_sums.ts";
 import { type Launched, MPI_LIBRARY } from "./launcher.ts";
 import { LostPeerError } from "../train/lost_peer_error.ts";
+import { StageLinks } from "./stage_links.ts";
 
 /** Milliseconds of asking at once before others get their turn: most sums of a fast wire are done. */
 const ASK_AT_ONCE_MS = 1;
@@ -18,13 +19,18 @@ const ASK_EVERY_MS = 1;
 const OTHERS_WAIT = 10;
 /** Least seconds to wait at the first meeting: slow boards plan a training for minutes. */
 const FIRST_WAITS = 600;
-/** Tag of the messages by which ranks tell rank 0 that they have arrived. */
-const ARRIVED = 1;
+/** Seconds in which a rank that waits itself answers rank 0's call. */
+const ANSWERS_WAIT = 2;
+/** Tags of messages: rank 0 calls the others, and they answer. */
+const CALL = 1;
+const ANSWER = 2;
 
 /** How a job's processes work together. */
 export interface CommunicatorOptions {
   /** Seconds after which a process that does not answer counts as lost. */
   readonly timeout: number;
+  /** Processes that compute the layers of the same rows, one after another; default 1. */
+  readonly stages?: number;
   /** Asks all processes to end. */
   readonly signal?: AbortSignal;
 }
@@ -35,17 +41,23 @@ export class Communicator implements Peers {
   readonly #timeout: number;
   readonly #signal: AbortSignal | undefined;
   readonly #ending = new AbortController();
-  /** By rank: the messages of arrival that rank 0 waits for, and the one that another rank sends. */
-  readonly #arrivals: (MpiRequest | undefined)[] = [];
+  readonly share: Peers["share"];
+  readonly pipeline?: StageLinks;
   #milliseconds = 0;
   #overlapped = 0;
   #gradients: BucketSums | undefined;
-  #hasMet = false;
+  #isPrepared = false;
 
-  private constructor(mpi: Mpi, { timeout, signal }: CommunicatorOptions) {
+  private constructor(mpi: Mpi, { timeout, signal, stages = 1 }: CommunicatorOptions) {
     this.#mpi = mpi;
     this.#timeout = timeout;
     this.#signal = signal;
+    this.share = { index: Math.floor(mpi.rank / stages), of: mpi.size / stages };
+    if (stages > 1) {
+      const stage = mpi.rank % stages;
+      const wait = (requests: readonly MpiRequest[]) => this.#done(() => requests);
+      this.pipeline = new StageLinks(mpi, { stage, stages }, wait);
+    }
   }
 
   /**
@@ -53,6 +65,7 @@ export class Communicator implements Peers {
    *
    * @returns `undefined` in a job of one process
    * @throws {RuntimeFailure} if no library can be opened, or it belongs to another launcher
+   * @throws {ParameterError} if the processes do not divide into pipelines of so many stages
    */
   static join(launched: Launched, options: CommunicatorOptions): Communicator | undefined {
     const mpi = openFirst(launched);
@@ -64,6 +77,17 @@ export class Communicator implements Peers {
       throw new RuntimeFailure(
         `The launcher started ${launched.size} processes, but the library (${mpi.version}) sees ` +
           `${mpi.size}: it belongs to another launcher; ${MPI_LIBRARY} names the right one`,
+      );
+    }
+    const { stages = 1 } = options;
+    if (mpi.size % stages !== 0) {
+      throw new ParameterError(
+        "pipeline",
+        (name) =>
+          `The number of ranks must be a multiple of ${
+            name("pipeline", stages)
+          }, the stages of one ` +
+          `pipeline: the launcher started ${mpi.size}`,
       );
     }
     return new Communicator(mpi, options);
@@ -141,8 +165,14 @@ export class Communicator implements Peers {
     return held;
   }
 
+  /** From now on ranks answer within the timeout: the long preparation is over. */
+  endPreparation(): void {
+    this.#isPrepared = true;
+  }
+
   /** Leaves the job, which all ranks must do. */
   leave(): void {
+    this.pipeline?.end();
     this.#mpi.finalize();
   }
 
@@ -154,19 +184,17 @@ export class Communicator implements Peers {
     addEventListener("unload", () => this.#mpi.abort(exitCode));
   }
 
-  /** Waits for operations that all ranks take part in. */
+  /** Waits for requests, most of which all ranks take part in. */
   async #done(begin: () => readonly MpiRequest[]): Promise<void> {
     const start = performance.now();
-    const seconds = (this.#hasMet ? this.#timeout : Math.max(FIRST_WAITS, this.#timeout)) +
-      (this.rank === 0 ? 0 : OTHERS_WAIT);
+    const seconds = this.#patience();
     const isOver = () => performance.now() - start > 1000 * seconds;
     try {
-      this.#arrive();
       const requests = begin();
-      // The messages of arrival end with them, since all have then arrived.
-      const all = [...requests, ...this.#arrivals.flatMap((arrival) => arrival ?? [])];
-      while (!await allDone(all)) if (isOver()) throw this.#lost(seconds);
-      this.#hasMet = true;
+      while (!await allDone(requests)) {
+        this.#answer();
+        if (isOver()) throw await this.#lost(seconds);
+      }
     } catch (error) {
       if (!(error instanceof MpiError)) throw error;
       throw new LostPeerError(
@@ -178,35 +206,47 @@ export class Communicator implements Peers {
     }
   }
 
-  /** Tells rank 0 that this rank takes part; rank 0 begins to listen. */
-  #arrive(): void {
-    if (this.rank > 0) {
-      this.#arrivals[this.rank] = this.#mpi.send(new Uint8Array(1), 0, ARRIVED);
-      return;
-    }
-    for (let rank = 1; rank < this.count; rank++) {
-      this.#arrivals[rank] = this.#mpi.receive(new Uint8Array(1), rank, ARRIVED);
-    }
+  /** Seconds to wait. In a pipeline, other stages may begin to wait a while before rank 0 does. */
+  #patience(): number {
+    const own = this.#isPrepared ? this.#timeout : Math.max(FIRST_WAITS, this.#timeout);
+    if (this.rank === 0) return own;
+    return own + (this.pipeline === undefined ? OTHERS_WAIT : Math.max(OTHERS_WAIT, own));
   }
 
-  #lost(seconds: number): LostPeerError {
-    const missing = this.#arrivals.flatMap((request, rank) =>
-      request === undefined || request.test() ? [] : [rank]
-    );
-    const who = this.rank > 0
-      ? "Rank 0, or another that it waits for,"
-      : missing.length === 0
-      ? "A rank"
-      : missing.length === 1
-      ? `Rank ${missing[0]}`
-      : `Ranks ${missing.join(", ")}`;
-    return new LostPeerError((name) =>
-      `${who} did not answer within ${seconds} s (of ${this.count} ranks): start the job again with ` +
-      `${name("resume", true)} once all boards can be reached; ${
-        name("collectiveTimeout")
-      } waits longer`
-    );
+  /** Answers rank 0's call, if it calls: this rank waits, too. */
+  #answer(): void {
+    if (this.rank === 0 || !this.#mpi.hasMessage(0, CALL)) return;
+    this.#mpi.receive(new Uint8Array(1), 0, CALL);
+    this.#mpi.send(new Uint8Array(1), 0, ANSWER);
   }
+
+  /** Names who is lost: rank 0 calls all ranks, and those that wait for a lost one themselves answer. */
+  async #lost(seconds: number): Promise<LostPeerError> {
+    if (this.rank > 0) {
+      return lost("Rank 0, or another that it waits for,", seconds, this.count);
+    }
+    const until = performance.now() + 1000 * ANSWERS_WAIT;
+    const others = Array.from({ length: this.count - 1 }, (_, i) => i + 1);
+    const answers = others.map((rank) => {
+      this.#mpi.send(new Uint8Array(1), rank, CALL);
+      return this.#mpi.receive(new Uint8Array(1), rank, ANSWER);
+    });
+    while (!await allDone(answers) && performance.now() < until);
+    const missing = others.filter((_, i) => !answers[i].test());
+    const who = missing.length === 0
+      ? "A rank"
+      : `${missing.length === 1 ? "Rank" : "Ranks"} ${missing.join(", ")}`;
+    return lost(who, seconds, this.count);
+  }
+}
+
+function lost(who: string, seconds: number, ranks: number): LostPeerError {
+  return new LostPeerError((name) =>
+    `${who} did not answer within ${seconds} s (of ${ranks} ranks): start the job again with ` +
+    `${name("resume", true)} once all boards can be reached; ${
+      name("collectiveTimeout")
+    } waits longer`
+  );
 }
 
 /** Asks for a while whether requests are done, then lets others have their turn. */

@@ -13,6 +13,7 @@ import { chooseNumeric, type NumericChoice, rowsAtOnce } from "./choose_numeric.
 import type { OnEvent, PreparationEvent } from "./events.ts";
 import type { TrainingFit } from "./fit_training.ts";
 import { openStep, stepOptions, type StepSource } from "./open_step.ts";
+import { forgetWeights, withStage } from "./pipeline_stage.ts";
 import { runForms } from "./run_forms.ts";
 
 /** A model ready to train; whoever receives it disposes of it. */
@@ -37,16 +38,16 @@ export async function chooseStep(
   source: StepSource,
   onEvent: OnEvent<PreparationEvent>,
 ): Promise<ChosenStep> {
-  const { base, learned: { data, adapted }, runner, config } = source;
+  const { base, learned: { data, adapted }, runner, config, own } = source;
   const forms = await runForms(config, runner, base.model, onEvent);
-  const options = stepOptions(source);
+  const batch = await firstBatch(data.train);
+  const options = withStage(stepOptions(source), batch, own.peers?.pipeline);
   const open = (arithmetic: Arithmetic) => openStep(source, options, arithmetic, onEvent);
   const exact = await exactArithmetic(source, forms);
   const first = await open(await fastArithmetic(source, forms) ?? exact);
   using untilChosen = new DisposableStack();
   untilChosen.use(first.step);
-  const batch = await firstBatch(data.train);
-  const cut = await checkForward(runner, adapted.model, first.step, batch, onEvent);
+  const cut = await checkForward(runner, adapted.model, first.step, batch, onEvent, own.peers);
   if (runner.providers.length > 0) {
     using processor = openProcessor(config);
     const rows = rowsAtOnce(first, batch);
@@ -54,6 +55,8 @@ export async function chooseStep(
   }
   // Reads all weights: done before those of `fast` are made, so that both are never in memory at once.
   const baseDigest = modelDigest(base.model);
+  // Other stages' weights are not read again.
+  if (options.stage !== undefined) forgetWeights(base.model);
   const { opened, choice } = await chooseNumeric(first, open, batch, onEvent, {
     ...forms,
     ...{ exact, cut },
@@ -69,10 +72,11 @@ export async function chooseStep(
 
 /** How `exact` computes on this device. */
 function exactArithmetic(
-  { config, runner }: StepSource,
+  { config, runner, own }: StepSource,
   forms: TrainingForms,
 ): Promise<Arithmetic> {
-  const sliced = forms.sliced === true && config.train && runner.inPlace;
+  const whole = own.peers?.pipeline === undefined;
+  const sliced = forms.sliced === true && config.train && runner.inPlace && whole;
   return chooseArithmetic(runner, { ...forms, numeric: "exact", sliced });
 }
 

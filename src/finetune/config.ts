@@ -167,6 +167,8 @@ export interface FineTunePauses {
 
 /** Several boards that train together, started by an MPI launcher. */
 export interface FineTuneRanks {
+  /** Ranks among which the model's layers are divided, one after another; 1: each rank computes all. */
+  readonly pipeline: number;
   /** Seconds after which a rank that does not answer counts as lost. */
   readonly collectiveTimeout: number;
 }

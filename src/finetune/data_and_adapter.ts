@@ -58,7 +58,7 @@ export async function openDataAndAdapter(
   if (targets !== undefined) reportOthers(model, targets.modules, later.hold);
   const virtual = before === undefined ? targets?.virtual?.config : virtualTokensOf(before);
   const loaded = loadData?.(model) ??
-    await encodeData(base, config, virtual, later.hold, partOf(peers));
+    await encodeData(base, config, virtual, later.hold, peers?.share);
   const { data } = loaded;
   using resources = new DisposableStack();
   resources.use(data);
@@ -74,10 +74,6 @@ export async function openDataAndAdapter(
   const kept = resources.move();
   return { ...loaded, adapted, [Symbol.dispose]: () => kept.dispose() };
 }
-
-/** The process among others whose rows are taken. */
-const partOf = (peers: Peers | undefined): Part | undefined =>
-  peers && { index: peers.rank, of: peers.count };
 
 /**
  * Reads and encodes the data. The tokenizer's tables can take more memory than a small model's weights: they

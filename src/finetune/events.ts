@@ -61,8 +61,19 @@ export type PreparationEvent =
     readonly relativeError: number;
   }
   | NumericEvent
+  /** What each rank of a pipeline has: segments of the model, and a peak of memory that is predicted. */
+  | {
+    readonly kind: "stages";
+    readonly stages: readonly { readonly segments: number; readonly peakBytes: number }[];
+  }
   /** Several boards train together. */
-  | { readonly kind: "ranks"; readonly count: number; readonly library: string };
+  | {
+    readonly kind: "ranks";
+    readonly count: number;
+    /** Ranks among which the layers are divided; 1: each has all. */
+    readonly stages: number;
+    readonly library: string;
+  };
 
 /** What was found about the numeric setting on the first batch. */
 export type NumericEvent =

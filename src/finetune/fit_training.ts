@@ -4,12 +4,15 @@ import type { TokenBatch } from "../data/targets.ts";
 import { type Message, RefusedError, worded } from "../errors.ts";
 import { formatBytes } from "../format.ts";
 import { madeOf, megabytes } from "../model/memory_report.ts";
+import type { SegmentRange } from "../plan/cut.ts";
 import type { PredictedMemory } from "../plan/memory.ts";
 import { LONG_TOKENS } from "../plan/step_calls.ts";
 import { freeBytes, freeSwapBytes, processMemory } from "../system/memory.ts";
 import { type Fit, fitMemory } from "../train/fit_memory.ts";
 import { keepBudget } from "../train/keep_budget.ts";
 import { type AtOnce, TOKENS_AT_ONCE } from "../train/micro_batches.ts";
+import { ofAll, type Peers } from "../train/peers.ts";
+import { leastParts } from "../train/pipeline.ts";
 import { type ChosenMemory, readChosenMemory } from "./chosen_memory.ts";
 import type { FineTuneConfig } from "./config.ts";
 import type { OnEvent, PreparationEvent } from "./events.ts";
@@ -49,12 +52,14 @@ export interface TrainingFit extends Fit {
 /**
  * Predicts the run's peak memory, chooses what is kept and how many sequences run at once, and reports both.
  *
+ * @param peers the other processes, if this one is a stage of a pipeline
  * @throws {RefusedError} if nothing fits, with the numbers
  */
 export async function fitTraining(
   parts: MemoryParts,
   config: FitChoice,
   onEvent: OnEvent<PreparationEvent>,
+  peers?: Peers,
 ): Promise<TrainingFit> {
   const chosen = config.resume ? readChosenMemory(config.adapterPath) : undefined;
   const load = await runLoad(parts, config, chosen?.shards);
@@ -66,13 +71,16 @@ export async function fitTraining(
   };
   const budget = memoryBudget(config.memoryBudget, free);
   const asBefore = chosen && goOnAsBefore(chosen, load, budget, onEvent);
-  const kept = asBefore ?? fitMemory({
-    budgetBytes: budget.bytes,
-    sequences: load.most,
-    keepBytes: keepBytesOf(config, parts.weightBytes, free, load.length),
-    mayRecompute: config.gradCheckpoint === undefined,
-    predict: load.predict,
-  });
+  const most = (sequences: number) =>
+    fitMemory({
+      budgetBytes: budget.bytes,
+      sequences,
+      keepBytes: keepBytesOf(config, parts.weightBytes, free, load.length),
+      mayRecompute: config.gradCheckpoint === undefined,
+      predict: load.predict,
+    });
+  const own = asBefore ?? most(load.most);
+  const kept = peers?.pipeline === undefined ? own : await inStep(own, most, peers);
   const fit = makeReady(kept, load, config, budget);
   if (!fit.fits && fit.predicted.peakBytes > budget.mostBytes) throw refusal(fit, load, budget);
   const fewer = fit.sequences < load.most;
@@ -82,7 +90,33 @@ export async function fitTraining(
     ...(fewer ? { tokensAtOnce: fit.sequences * load.length } : {}),
   });
   const tokens = fewer ? fit.sequences * each : TOKENS_AT_ONCE;
-  return { ...fit, atOnce: { tokens, packing }, shards };
+  if (peers?.pipeline !== undefined) await reportStages(fit, peers, parts.options.stage!, onEvent);
+  return { ...fit, atOnce: { tokens, packing, leastParts: leastParts(peers?.pipeline) }, shards };
+}
+
+/** The choice at which all stages take as many sequences at once as the one with the least memory. */
+async function inStep(
+  own: Fit,
+  most: (sequences: number) => Fit,
+  peers: Peers,
+): Promise<Fit> {
+  const sequences = Math.min(...await ofAll(peers, own.sequences));
+  return sequences < own.sequences ? most(sequences) : own;
+}
+
+/** Reports the segments and the memory of each rank. */
+async function reportStages(
+  { predicted: { peakBytes } }: Fit,
+  peers: Peers,
+  { from, to }: SegmentRange,
+  onEvent: OnEvent<PreparationEvent>,
+): Promise<void> {
+  const peaks = await ofAll(peers, peakBytes);
+  const segments = await ofAll(peers, to - from);
+  onEvent({
+    kind: "stages",
+    stages: peaks.map((bytes, rank) => ({ peakBytes: bytes, segments: segments[rank] })),
+  });
 }
 
 /** The most that is kept: what was asked for, or as much as is worth its memory. */

@@ -10,24 +10,55 @@ import type { TrainingParts } from "./training_parts.ts";
  * Joins the job if a launcher started this process.
  *
  * @param signal asks all ranks to end
- * @throws {ParameterError} if a batch has fewer rows than there are ranks
+ * @throws {ParameterError} if a batch has fewer rows than ranks share it, or the ranks are no pipelines of
+ *   as many stages as were asked for
  * @throws {RuntimeFailure} if no MPI library can be used
  */
 export function joinRanks(
   config: FineTuneConfig,
   signal: AbortSignal | undefined,
 ): Communicator | undefined {
+  const { batchSize, collectiveTimeout: timeout, pipeline: stages } = config;
+  checkPipeline(config);
   const launched = launchedBy((name) => Deno.env.get(name));
-  if (launched === undefined) return undefined;
-  const { batchSize, collectiveTimeout: timeout } = config;
-  const ranks = Communicator.join(launched, { timeout, signal });
-  if (ranks === undefined || batchSize >= ranks.count) return ranks;
+  const ranks = launched && Communicator.join(launched, { timeout, signal, stages });
+  if (ranks === undefined) {
+    if (stages === 1) return undefined;
+    throw new ParameterError(
+      "pipeline",
+      (name) =>
+        `${name("pipeline", stages)} divides the model among ${stages} ranks: start them with ` +
+        `mpirun -n ${stages}, or train in one process with ${name("pipeline", 1)}`,
+    );
+  }
+  const { of: shares } = ranks.share;
+  if (batchSize >= shares) return ranks;
   throw new ParameterError(
     "batchSize",
     (name) =>
-      `${name("batchSize")} is the rows of all ranks together and must be >= ${ranks.count}, ` +
-      `the number of ranks: current value is ${batchSize}`,
+      `${
+        name("batchSize")
+      } is the rows of all ranks together and must be >= ${shares}, the number ` +
+      `of ${stages === 1 ? "ranks" : "pipelines"}: current value is ${batchSize}`,
   );
+}
+
+/** @throws {ParameterError} for what no pipeline can do */
+function checkPipeline({ pipeline, numeric, ep }: FineTuneConfig): void {
+  if (pipeline === 1) return;
+  if (numeric !== "exact") {
+    throw new ParameterError(
+      "numeric",
+      (name) => `${name("pipeline", pipeline)} computes in exact: current value is ${numeric}`,
+    );
+  }
+  const other = ep?.find((provider) => provider !== "auto" && provider !== "cpu");
+  if (other !== undefined) {
+    throw new ParameterError(
+      "ep",
+      (name) => `${name("pipeline", pipeline)} runs on processors: current value is ${other}`,
+    );
+  }
 }
 
 /**

@@ -1,9 +1,11 @@
 /** The peak memory of a training run, predicted for each choice of what it keeps. */
 import { cutBatch, firstTokens } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
+import { byteLength } from "../graph/dtype.ts";
+import { elementCount } from "../graph/tensor.ts";
 import { parameterBytes } from "../model/predict_training.ts";
 import { type Arithmetic, changed, floatsBeside } from "../plan/arithmetic.ts";
-import { comparedBytes } from "../plan/compared_pieces.ts";
+import { comparedBytes, largestPieceBytes } from "../plan/compared_pieces.ts";
 import {
   type PredictedMemory,
   type PredictedStep,
@@ -20,6 +22,7 @@ import { checkedPart } from "../train/check_fast.ts";
 import { comparedPart } from "../train/compare_forward.ts";
 import { divideBatch, ifDivisible } from "../train/divide_batch.ts";
 import { partSize, sequencesAtOnce, tokensEach } from "../train/micro_batches.ts";
+import { hasLoss, leastParts } from "../train/pipeline.ts";
 import { PLANS_KEPT } from "../train/plan_cache.ts";
 import { PlanFamilies } from "../train/plan_families.ts";
 import {
@@ -28,6 +31,7 @@ import {
   type PlannedModelOptions,
   planOptionsFor,
 } from "../train/planned_options.ts";
+import { inFlight } from "../train/run_pipeline.ts";
 import { prepare, type Prepared } from "../train/step_inputs.ts";
 import { UPDATE_RULES } from "../train/update_rules.ts";
 import type { FineTuneConfig } from "./config.ts";
@@ -96,17 +100,20 @@ class MemoryPredictor {
     this.#run = run;
     this.#plans = new PlanFamilies(run.options.model);
     this.#gradients = arithmeticOfGradients(run.options);
-    this.#comparedBytes = comparedBytes(run.options.model.graph, run.weightBytes);
+    this.#comparedBytes = bytesToCompare(run);
   }
 
   predict(batch: TokenBatch, kept: Kept): PredictedMemory {
     // Removes what decoding and the previous prediction have left: how much is free is not known yet.
     collectGarbage();
-    const { options: { model, trainable }, config, evaluated, ...run } = this.#run;
+    const { options: { model, trainable, pipeline }, config, evaluated, ...run } = this.#run;
     const arithmetic = changed(this.#gradients, { readyWeights: kept.readyWeights });
+    const plans = this.#plansOf(batch, kept, arithmetic);
+    const parts = Math.ceil(config.batchSize / batch.inputIds.dims[0]);
     return predictMemory({
       process: PROCESS_MEMORY,
-      plans: this.#plansOf(batch, kept, arithmetic),
+      plans,
+      inFlight: pipeline === undefined ? 1 : inFlight(pipeline, parts),
       before: this.#comparisons(batch, kept, arithmetic),
       ...this.#otherBatches(batch, kept),
       parameterBytes: parameterBytes(model, trainable),
@@ -115,7 +122,7 @@ class MemoryPredictor {
       copies: evaluated !== undefined && config.loadBest ? 2 : 0,
       // Batches of this length run in parts too, or one sequence at a time.
       accumulates: config.gradAccumulationSteps > 1 || config.batchSize > batch.inputIds.dims[0],
-      weightBytes: run.weightBytes,
+      weightBytes: pipeline === undefined ? run.weightBytes : weightBytesOf(plans[0]),
       comparedBytes: this.#comparedBytes,
       tokenizerBytes: run.tokenizerBytes,
       compiled: Deno.build.standalone,
@@ -165,7 +172,8 @@ class MemoryPredictor {
     const atOnce = (all: readonly TokenBatch[]) =>
       all.flatMap((whole) => {
         const other = whole.inputIds.dims[1] > longest ? firstTokens(whole, longest) : whole;
-        const most = sequencesAtOnce(tokens, tokensEach(other, packing));
+        const limit = Math.ceil(other.inputIds.dims[0] / leastParts(options.pipeline));
+        const most = sequencesAtOnce(tokens, tokensEach(other, packing), limit);
         return cutBatch(other, partSize(other.inputIds.dims[0], most, shards));
       });
     // Weights that are made ready change little of what passes between calls.
@@ -184,6 +192,22 @@ class MemoryPredictor {
       ),
     };
   }
+}
+
+/** Bytes that weights take in the comparison with the user's graph. */
+function bytesToCompare(
+  { options: { model: { graph }, pipeline }, weightBytes }: PredictedRun,
+): number {
+  if (pipeline === undefined) return comparedBytes(graph, weightBytes);
+  return hasLoss(pipeline) ? largestPieceBytes(graph) : 0;
+}
+
+/** Bytes of the weights that a plan reads. */
+function weightBytesOf({ constants }: TrainingPlan): number {
+  return [...new Set(constants.values())].reduce(
+    (sum, { dtype, dims }) => sum + byteLength(dtype, elementCount(dims)),
+    0,
+  );
 }
 
 function cached<T>(values: Map<string, T>, key: string, make: () => T): T {

@@ -69,6 +69,7 @@ export async function openStep(
     },
     { ...config, numeric: numericOf(arithmetic) },
     onEvent,
+    own.peers,
   );
   const { keepBytes, readyWeights, shards } = fit;
   const step = new PlannedModel({

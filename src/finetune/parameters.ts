@@ -77,6 +77,7 @@ export const FINE_TUNE_PARAMETERS = {
   maxTemperature: { kind: "number", min: 1, max: 125 },
   minBattery: { kind: "integer", default: 20, min: 0, max: 100 },
   window: { kind: "text" },
+  pipeline: { kind: "integer", default: 1, min: 1 },
   collectiveTimeout: { kind: "integer", default: 60, min: 1 },
   ...RUNTIME_PARAMETERS,
 } as const satisfies ParametersOf<FineTuneConfig>;

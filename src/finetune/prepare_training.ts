@@ -41,7 +41,9 @@ export async function prepareTraining(
   const learned = resources.use(await openDataAndAdapter(base, config, onEvent, own));
   signal?.throwIfAborted();
   const onNote = (message: Message) => onEvent({ kind: "runtime note", message });
-  const runner = own.runner ?? resources.use(openRunner(config, { onNote }));
+  // Each stage has its part of a comparison of providers: they would have to have the same ones.
+  const where = own.peers?.pipeline === undefined ? config : { ...config, ep: ["cpu"] };
+  const runner = own.runner ?? resources.use(openRunner(where, { onNote }));
   const chosen = await chooseStep({ base, learned, runner, config, own }, onEvent);
   resources.use(chosen.step);
   signal?.throwIfAborted();

@@ -14,6 +14,7 @@ import {
   tokensEach,
 } from "../train/micro_batches.ts";
 import { packingRules, type PlannedModelOptions } from "../train/planned_options.ts";
+import { leastParts } from "../train/pipeline.ts";
 import { shardCount } from "../train/shard_count.ts";
 import type { BatchSource } from "../train/step.ts";
 import type { FineTuneConfig } from "./config.ts";
@@ -67,10 +68,16 @@ export async function runLoad(
   before: number | undefined,
 ): Promise<RunLoad> {
   const { options, data } = parts;
-  const shards = shardCount(options.runner, parts.shards ?? before ?? config.threads);
+  // The threads of a stage divide every operator: its parts run one after another.
+  const shards = options.pipeline === undefined
+    ? shardCount(options.runner, parts.shards ?? before ?? config.threads)
+    : 1;
   const { sequences: together } = fixedShape(options.model.graph);
   const packing = packingRules(options, { dropout: options.dropout });
-  const rules = { shards, together, packing };
+  const least = leastParts(options.pipeline);
+  const atOnce = (sequences: number, each: number) =>
+    sequencesAtOnce(TOKENS_AT_ONCE, each, Math.ceil(sequences / least));
+  const rules = { shards, together, packing, atOnce };
   const { largest, shapes, samples } = await shapesOf(data.train, rules, microSteps(config));
   const validation = data.validation && await shapesOf(data.validation, rules);
   const [sequences, length] = largest.inputIds.dims;
@@ -81,7 +88,7 @@ export async function runLoad(
   });
   return {
     ...{ largest, length, each, packing, shards, predictPart },
-    most: Math.min(sequences, sequencesAtOnce(TOKENS_AT_ONCE, each)),
+    most: Math.min(sequences, atOnce(sequences, each)),
     predict: (count, keepBytes, readyWeights) =>
       predictPart(
         sliceBatch(largest, 0, partSize(sequences, count, shards)),
@@ -92,11 +99,13 @@ export async function runLoad(
 }
 
 /** @param most batches that are run; default all */
-async function shapesOf(data: BatchSource<TokenBatch>, { shards, together, packing }: {
+async function shapesOf(data: BatchSource<TokenBatch>, { shards, together, packing, atOnce }: {
   readonly shards: number;
   /** Sequences that the model takes at once, if it takes no other number. */
   readonly together?: number;
   readonly packing: PackingRules;
+  /** How many sequences of so many tokens run at once, of a batch of so many sequences. */
+  readonly atOnce: (sequences: number, each: number) => number;
 }, most?: number) {
   const first = (batch: TokenBatch) => sliceBatch(batch, 0, together ?? Infinity);
   if (!(data instanceof Batches)) {
@@ -105,7 +114,7 @@ async function shapesOf(data: BatchSource<TokenBatch>, { shards, together, packi
   }
   const { largest, shapes, samples } = await batchShapes(data, {
     most,
-    atOnce: (sequences, each) => partSize(sequences, sequencesAtOnce(TOKENS_AT_ONCE, each), shards),
+    atOnce: (sequences, each) => partSize(sequences, atOnce(sequences, each), shards),
     positionCost: (length) => positionCost(length, packing),
     computed: packing.sharesPrefixes
       ? (batch) => rowsOf(batch, packing).positions.length

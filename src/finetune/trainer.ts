@@ -79,10 +79,14 @@ export class Trainer implements Disposable {
     const ranks = joinRanks(config, ending.signal);
     const told = (ranks?.rank ?? 0) === 0 ? onEvent : () => {};
     if (ranks !== undefined) {
-      told({ kind: "ranks", count: ranks.count, library: ranks.library });
+      const { count, library } = ranks;
+      told({ kind: "ranks", count, stages: config.pipeline, library });
     }
     const parts = await prepareTraining(config, { own: { peers: ranks }, onEvent: told, signal });
-    if (ranks !== undefined) await compareRanks(ranks, parts, config);
+    if (ranks !== undefined) {
+      await compareRanks(ranks, parts, config);
+      ranks.endPreparation();
+    }
     return new Trainer(config, parts, told, ranks, ending);
   }
 

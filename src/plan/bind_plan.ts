@@ -7,6 +7,7 @@ import type { FrozenPrefix } from "./frozen_prefix.ts";
 import type { BoundInput } from "./inputs.ts";
 import type { PlanOptions } from "./options.ts";
 import { type CallSequence, type Schedule, scheduleAt } from "./schedule.ts";
+import { linksAt, type StageLinks } from "./stage.ts";
 import { valuesOf } from "./step_sizes.ts";
 import type { PreprocessingCall } from "./weight_preprocessing.ts";
 
@@ -30,7 +31,10 @@ interface StepPlan<Calls, Count> {
   /** Batch inputs that the calls read. */
   readonly inputs: ReadonlyMap<string, BoundInput>;
   readonly rows: Count;
-  readonly segmentCount: number;
+  /** Elements of the weights that each segment of the step multiplies. */
+  readonly loads: readonly number[];
+  /** Of a stage of a pipeline: what passes between it and its neighbours. */
+  readonly links?: StageLinks;
   /** Bytes that the backward calls read from the forward pass, including what passes between segments. */
   readonly savedBytes: Count;
   /** Whether the budget for kept activations is exhausted, so that fewer rows would allow more to be kept. */
@@ -58,7 +62,7 @@ export interface TrainingPlan extends StepPlan<Schedule, number> {
 export function bindPlan(plan: PlanOverSizes, options: PlanOptions): TrainingPlan | undefined {
   const sizes = plan.sizes.at(valuesOf(options));
   if (sizes === undefined) return undefined;
-  const { training, evaluation, logits, inputs, frozen } = plan;
+  const { training, evaluation, logits, inputs, frozen, links } = plan;
   const schedules = [training, evaluation, logits];
   const dimsOf = (dims: readonly number[]) => boundDims(dims, sizes);
   return {
@@ -71,6 +75,7 @@ export function bindPlan(plan: PlanOverSizes, options: PlanOptions): TrainingPla
     inputs: new Map(
       [...inputs].map(([name, { dtype, dims }]) => [name, { dtype, dims: dimsOf(dims) }]),
     ),
+    links: links && linksAt(links, sizes),
     frozen: frozen && { ...frozen, dims: dimsOf(frozen.dims) },
     rows: sizes.of(plan.rows),
     savedBytes: sizes.of(plan.savedBytes),

@@ -24,7 +24,11 @@ export function readsBlocks(graph: Graph): boolean {
  * those of a piece, both as stored and repacked.
  */
 export function comparedBytes(graph: Graph, weightBytes: number): number {
-  if (!readsBlocks(graph)) return weightBytes;
+  return readsBlocks(graph) ? largestPieceBytes(graph) : weightBytes;
+}
+
+/** The most bytes that the weights of a piece take. */
+export function largestPieceBytes(graph: Graph): number {
   const wanted = graph.outputs.map(({ name }) => name);
   const pieces = piecesOf(graph, WEIGHT_BYTES_AT_ONCE, wanted, isRandom).map(
     ({ nodes, initializers }) => {

@@ -29,6 +29,16 @@ export function originalOf(segment: Segment): Segment {
   return segment.copyOf?.segment ?? segment;
 }
 
+/** The consecutive segments that a stage of a pipeline has. */
+export interface SegmentRange {
+  /** Number of the first. */
+  readonly from: number;
+  /** Number after that of the last. */
+  readonly to: number;
+  /** Segments of all stages. */
+  readonly count: number;
+}
+
 /** A graph in pieces. */
 export interface Cut {
   /** Computes what several segments read and no activation enters: masks and rotary angles. */

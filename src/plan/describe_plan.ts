@@ -96,7 +96,7 @@ export interface LeftTensor extends DescribedTensor {
 
 /** Describes the training schedule of a plan. */
 export function describePlan(plan: TrainingPlan): PlanDescription {
-  const { options, training, preprocessing, rows, segmentCount, savedBytes } = plan;
+  const { options, training, preprocessing, rows, loads, savedBytes } = plan;
   const { arithmetic = IN_FLOATS, batch, length, packedRows, passControl } = options;
   const keys = new Map<string, number>();
   const made = new Set(preprocessing.flatMap(({ fetches }) => [...fetches.values()]));
@@ -116,7 +116,7 @@ export function describePlan(plan: TrainingPlan): PlanDescription {
       ...pass,
       isLeftOut: passControl?.without?.has(pass.name) ?? false,
     })),
-    segments: segmentCount,
+    segments: loads.length,
     sessions,
     savedBytes,
     slabBytes: training.memory.bytes,

@@ -16,6 +16,7 @@ import { gradientName } from "./names.ts";
 import type { Schedule, TrainingPlan } from "./plan.ts";
 import { replacedBytes } from "./replaced_bytes.ts";
 import { leavesSpan, nameInOtherSpan } from "./schedule.ts";
+import { linkBytes, type StageLinks } from "./stage.ts";
 
 /** Memory of the process that does not follow from a plan, in bytes: measured, and provided by the caller. */
 export interface ProcessMemory {
@@ -72,6 +73,8 @@ export interface RunToPredict {
   readonly compiled?: boolean;
   /** Batch shapes that plans and sessions are kept for; default 1. */
   readonly shapes?: number;
+  /** Micro-batches whose activations a stage of a pipeline holds at the same time; default 1. */
+  readonly inFlight?: number;
 }
 
 /** The calls of each part of a batch, which are computed in parallel, in the order of the parts. */
@@ -133,7 +136,9 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
     if (run.accumulates) simulation.train(largest);
     simulation.zeroGradients();
   }
-  const stepBytes = simulation.slabBytes + simulation.arena.touchedBytes;
+  const { inFlight = 1 } = run;
+  const stepBytes = inFlight * simulation.slabBytes + simulation.arena.touchedBytes +
+    passedBytes(plan.links, inFlight);
   const gradientBytes = (run.accumulates ? 2 : 1) * parameterBytes;
   // The trained tensors, and a spare copy.
   const held = parameterBytes * (2 + run.moments + (run.copies ?? 0));
@@ -141,7 +146,7 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   const trained = others?.sessionNodes ?? simulation.nodeCount - nodesOthers;
   // Later sessions reuse what comparisons have left.
   const nodes = Math.max(nodesBefore, trained + (evaluated?.sessionNodes ?? 0));
-  const saved = plans.reduce((sum, { savedBytes }) => sum + savedBytes, 0);
+  const saved = inFlight * plans.reduce((sum, { savedBytes }) => sum + savedBytes, 0);
   const savedBytes = Math.min(saved, stepBytes);
   // Weights that others are made from leave memory; an evaluation reads them again, call by call.
   const { process } = run;
@@ -160,6 +165,13 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   const encoding = process.textBytes + process.tokenizerFactor * run.tokenizerBytes;
   const comparing = program + run.comparedBytes;
   return { ...parts, peakBytes: Math.ceil(Math.max(training, encoding, comparing)) };
+}
+
+/** Activations of the stage before, of all micro-batches, and what is on its way from and to both neighbours. */
+function passedBytes(links: StageLinks | undefined, inFlight: number): number {
+  if (links === undefined) return 0;
+  const ways = 2;
+  return (inFlight + ways) * linkBytes(links.input) + ways * linkBytes(links.output);
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Options of a plan. */
 import type { Extent } from "../graph/size.ts";
 import { type Arithmetic, arithmeticKey, IN_FLOATS } from "./arithmetic.ts";
+import type { SegmentRange } from "./cut.ts";
 import type { PassControl } from "./planning_pass.ts";
 import type { Span } from "./span.ts";
 
@@ -36,6 +37,8 @@ export interface PlanSettings {
    * Which planning passes are left out (`planning_passes.ts`), and an observer of the results of the others.
    */
   readonly passControl?: PassControl;
+  /** The segments that are computed here, the others being other stages'; default all. */
+  readonly stage?: SegmentRange;
 }
 
 /**

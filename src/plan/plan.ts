@@ -34,6 +34,7 @@ import { scheduled } from "./schedule.ts";
 import { type PlanContext, trainablesOf } from "./segment_calls.ts";
 import { checkDivisible, IndivisibleError, isEarlier } from "./span.ts";
 import { finishedCalls } from "./step_passes.ts";
+import { readByStage, segmentLoads, sentNames, stageLinks } from "./stage.ts";
 import { overSizes, type SizeName } from "./step_sizes.ts";
 import type { PreprocessingCall } from "./weight_preprocessing.ts";
 
@@ -152,11 +153,14 @@ function planStep(step: StepGraph, options: SizedOptions): Omit<PlanOverSizes, "
   if (options.distils && head === undefined) {
     throw new UnsupportedError("Distillation needs a head that runs in chunks");
   }
-  const { calls, logitsParts, prologueCount, savedBytes, keepsSome } = planCalls(
-    { context, cut, first, rows, head },
+  const { stage } = options;
+  const { calls, logitsParts, prologueCount, savedBytes, keepsSome, turn } = planCalls(
+    { context, cut, first, rows, head, stage },
     options,
   );
-  const frozen = cut.segments.slice(0, first);
+  const links = stage && stageLinks(stage, segments, lowered, first, turn);
+  // What a stage's frozen layers compute depends on other processes.
+  const frozen = stage === undefined ? cut.segments.slice(0, first) : [];
   const prefix = frozenPrefix(frozen, prologueCount, padded, lowered, options, context.constants);
   const fed = [...whole.weights, ...(head?.constants ?? [])];
   // A block's own weights, even where all blocks have equal ones.
@@ -165,17 +169,19 @@ function planStep(step: StepGraph, options: SizedOptions): Omit<PlanOverSizes, "
     { ...calls, preprocessing: [...whole.preprocessing, ...(head?.preprocessing ?? [])] },
     { options, constants, frozenCalls: prefix?.end ?? 0 },
   );
+  const sent = links === undefined ? [] : sentNames(links);
+  const all = { preprocessing, constants };
   return {
-    training: scheduled(training),
-    evaluation: scheduled(evaluation),
-    logits: scheduled(logits, logitsParts),
+    training: scheduled(training, sent),
+    evaluation: scheduled(evaluation, sent),
+    logits: scheduled(logits, [...logitsParts, ...sent]),
     logitsParts,
-    constants,
-    preprocessing,
+    ...(links === undefined ? all : readByStage({ training, evaluation, logits }, all)),
+    links,
     frozen: prefix,
     inputs: inputsOf(lowered),
     rows,
-    segmentCount: cut.segments.length,
+    loads: segmentLoads(segments, lowered, context.constants),
     savedBytes,
     keepsSome,
     readsStored: step.readsStored ?? false,

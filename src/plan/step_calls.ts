@@ -5,7 +5,7 @@ import type { Extent } from "../graph/size.ts";
 import type { Graph } from "../graph/types.ts";
 import { renamed, type SegmentPlanner, segmentPlanner } from "./alike.ts";
 import { builderOver, callOf, type PlannedCall } from "./call.ts";
-import { type Cut, originalOf, type Segment } from "./cut.ts";
+import { type Cut, originalOf, type Segment, type SegmentRange } from "./cut.ts";
 import type { ChunkedHead } from "./head_chunks.ts";
 import { storedBytes } from "./kept_form.ts";
 import { isProductOfActivations } from "./kept_values.ts";
@@ -25,6 +25,8 @@ export interface StepPieces {
   readonly rows: Extent;
   /** Replaces the last segment where the head runs in chunks. */
   readonly head?: ChunkedHead;
+  /** The segments that are computed here; default all. */
+  readonly stage?: SegmentRange;
 }
 
 /** Calls by kind of step, in order; none for a kind that is not wanted. */
@@ -38,56 +40,78 @@ export interface PlannedCalls {
   readonly savedBytes: Extent;
   /** Whether the budget for kept activations is exhausted. */
   readonly keepsSome: boolean;
+  /** Number of the calls for gradients before those of the backward pass. */
+  readonly turn: number;
 }
 
 /** Sequence length in tokens above which saving memory is worth computing an eighth of a step twice. */
 export const LONG_TOKENS = 2048;
 
 export function planCalls(
-  { context, cut, first, rows, head }: StepPieces,
+  { context, cut, first, rows, head, stage }: StepPieces,
   options: Pick<SizedOptions, "passes" | "keepBytes" | "thinStream"> & BatchSizes<Extent>,
 ): PlannedCalls {
   const { length, passes = STEP_KINDS, keepBytes = 0 } = options;
   const { thinStream = !isAtMost(length, LONG_TOKENS) } = options;
-  const body = cut.segments.slice(0, -1);
-  const tail = cut.segments[cut.segments.length - 1];
-  const prologue = prologueCall(context, cut);
+  const { segments } = cut;
+  const { from, to } = stage ?? { from: 0, to: segments.length };
+  const last = segments.length - 1;
+  const body = segments.slice(from, Math.min(to, last));
+  const tail = segments[last];
+  const hasTail = to > last;
+  const prologue = prologueCall(context, cut, segments.slice(from, to));
   const planner = segmentPlanner(context);
   const { calls: backward, keepsSome } = passes.includes("training")
-    ? planBackward(planner, body, first, {
+    ? planBackward(planner, body, first - from, {
       budget: new KeepBudget(keepBytes, options),
       isCheap: (segment) => thinStream && !hasProductOfActivations(context, segment),
     })
     : { calls: new Map<number, PlannedBackward>(), keepsSome: false };
   const forward = () => [...prologue, ...body.map((segment) => planner.forward(segment))];
-  const evaluationTail = () => head?.evaluation() ?? [evaluationTailCall(context, tail, rows)];
+  const evaluationTail = () =>
+    hasTail ? head?.evaluation() ?? [evaluationTailCall(context, tail, rows)] : [];
+  const trainingTail = () =>
+    hasTail ? head?.training() ?? [tailCall(context, tail, rows, first < last)] : [];
+  const logitsTail = () => (hasTail ? head?.logits() : undefined) ?? evaluationTail();
+  const backwardCalls = [...backward.values()].reverse().flatMap(({ again = [], call }) => [
+    ...again,
+    call,
+  ]);
   const callsOf: Readonly<Record<StepKind, () => readonly PlannedCall[]>> = {
     training: () => [
       ...prologue,
       ...body.map((segment, i) => planner.forward(segment, backward.get(i)?.kept)),
-      ...(head?.training() ?? [tailCall(context, tail, rows, first < body.length)]),
-      ...[...backward.values()].reverse().flatMap(({ again = [], call }) => [...again, call]),
+      ...trainingTail(),
+      ...backwardCalls,
     ],
     evaluation: () => [...forward(), ...evaluationTail()],
-    logits: () => [...forward(), ...(head?.logits() ?? evaluationTail())],
+    logits: () => [...forward(), ...logitsTail()],
   };
   const wanted = (kind: StepKind) => passes.includes(kind) ? callsOf[kind]() : [];
+  const training = wanted("training");
   return {
     calls: {
-      training: wanted("training"),
+      training,
       evaluation: wanted("evaluation"),
       logits: wanted("logits"),
     },
-    logitsParts: head?.logitsParts ?? [LOGITS],
+    logitsParts: hasTail ? head?.logitsParts ?? [LOGITS] : [],
     prologueCount: prologue.length,
     savedBytes: savedBytes(context.lowered, body, backward),
     keepsSome,
+    turn: training.length - backwardCalls.length,
   };
 }
 
-function prologueCall(context: PlanContext, cut: Cut): PlannedCall[] {
+/** @param readers the segments that are computed here */
+function prologueCall(
+  context: PlanContext,
+  cut: Cut,
+  readers: readonly Segment[],
+): PlannedCall[] {
   const computed = new Set(cut.prologue.flatMap((node) => node.outputs));
-  const outputs = [...cut.shared].filter((name) => computed.has(name));
+  const read = new Set(readers.flatMap(({ nodes }) => nodes.flatMap(({ inputs }) => inputs)));
+  const outputs = [...cut.shared].filter((name) => computed.has(name) && read.has(name));
   if (outputs.length === 0) return [];
   const b = builderOver(context, cut.prologue);
   const { passControl } = context;

@@ -61,7 +61,7 @@ export async function accumulate<B extends Batch>(
     at = next;
     if (batch.tokenCount === 0) continue;
     const onGradient = isLastBatch ? sums?.onGradient : undefined;
-    const own = ofRank(seed, peers?.rank ?? 0);
+    const own = ofShare(seed, peers?.share.index ?? 0);
     const loss = await model.accumulate(batch, own, { upcoming, onGradient });
     lossSum += loss.lossSum;
     targetCount += loss.targetCount;
@@ -71,13 +71,15 @@ export async function accumulate<B extends Batch>(
     model.fillGrad?.();
     await sums!.end();
     [lossSum, targetCount, tokens] = await peers.sum([lossSum, targetCount, tokens]);
+    // All stages of a pipeline have counted the same; only the last one knows losses and targets.
+    tokens /= peers.pipeline?.stages ?? 1;
     if (signal?.aborted) return undefined;
   }
   return { lossSum, targetCount, tokens, next: at };
 }
 
-/** Each process drops other elements: an odd multiple distinguishes their seeds. */
-const ofRank = (seed: number, rank: number) => (seed ^ Math.imul(rank, 0x9e3779b1)) >>> 0;
+/** Other rows drop other elements: an odd multiple distinguishes their seeds. */
+const ofShare = (seed: number, index: number) => (seed ^ Math.imul(index, 0x9e3779b1)) >>> 0;
 
 /**
  * Mean loss above which a gradient of exactly zero does not mean a perfect fit. Parameters that exploded can

@@ -13,10 +13,12 @@ import { evaluateModel } from "../eval/evaluate.ts";
 import { HEAD } from "../lora/mod.ts";
 import { readsBlocks, WEIGHT_BYTES_AT_ONCE } from "../plan/compared_pieces.ts";
 import { hasFloat16 } from "../plan/full_precision.ts";
+import { ofAll, type Peers } from "./peers.ts";
+import { hasLoss } from "./pipeline.ts";
 import type { PlannedModel } from "./planned_model.ts";
 import { giveBackFreed } from "../system/memory.ts";
 import { sliceBatch } from "../data/slice_batch.ts";
-import type { RowCut } from "../data/row_cuts.ts";
+import { type RowCut, singly, together, withoutPadding } from "../data/row_cuts.ts";
 import { IGNORED, targetsOf, type TokenBatch } from "../data/targets.ts";
 import { checkDirection } from "./check_direction.ts";
 
@@ -47,7 +49,10 @@ export interface ForwardComparison {
 }
 
 /**
+ * In a pipeline, the last stage alone runs the user's graph, a piece at a time.
+ *
  * @param model the injected model
+ * @param peers processes that compute other layers, if one does not compute all
  * @throws {RefusedError} beyond the tolerance, with the figures
  * @throws {BadInputError} if the user's graph computes NaN or infinities, or a language model sees the tokens
  *   that it predicts
@@ -57,24 +62,17 @@ export async function compareForward(
   model: Model,
   step: PlannedModel,
   batch: TokenBatch,
+  peers?: Peers,
 ): Promise<ForwardComparison> {
   const compared = comparedPart(batch);
-  const rows = targetsOf(compared).count;
+  const { pipeline } = peers ?? {};
   // The user's graph first, through ONNX Runtime's own mapping of the weights: that is released before the
   // other pass brings graft's mapping into memory.
-  const { logits: users, cut } = await evaluateModel(runner, model, [compared], {
-    objective: compared.classIds === undefined ? "causal" : "classification",
-    logitRows: rows,
-    ...(readsBlocks(model.graph)
-      ? { weightBytesAtOnce: WEIGHT_BYTES_AT_ONCE }
-      : { compile: { config: WITHOUT_REPACKING } }),
-  });
-  giveBackFreed();
-  if (!users.every(Number.isFinite)) {
-    throw new BadInputError(
-      `Cannot train: the model's own logits of the first batch are no numbers${culprit(model)}`,
-    );
-  }
+  const own = hasLoss(pipeline)
+    ? await usersLogits(runner, model, compared, pipeline !== undefined)
+    : { users: new Float32Array(), cut: together };
+  const { users } = own;
+  const cut = pipeline === undefined ? own.cut : await agreedCut(own.cut, peers!);
   const lowered = new Float32Array(users.length);
   let at = 0;
   for (const part of cut(compared)) {
@@ -82,7 +80,10 @@ export async function compareForward(
     lowered.set(logits, at);
     at += logits.length;
   }
-  const relativeDifference = relativeDistance(lowered, users);
+  const found = hasLoss(pipeline) ? relativeDistance(lowered, users) : 0;
+  const relativeDifference = pipeline === undefined
+    ? found
+    : Math.max(...await ofAll(peers!, found));
   const largestDifference = users.reduce(
     (most, x, i) => Math.max(most, Math.abs(lowered[i] - x)),
     0,
@@ -118,7 +119,37 @@ export async function compareForward(
     );
   }
   if (compared.classIds === undefined) await checkDirection(step, compared, lowered);
+  const rows = targetsOf(compared).count;
   return { relativeDifference, largestDifference, dynamic, half, rows, cut };
+}
+
+/** What the user's graph computes, and which sequences it may run together. */
+async function usersLogits(
+  runner: Runner,
+  model: Model,
+  compared: TokenBatch,
+  inPieces: boolean,
+): Promise<{ readonly users: Float32Array; readonly cut: RowCut }> {
+  const { logits, cut } = await evaluateModel(runner, model, [compared], {
+    objective: compared.classIds === undefined ? "causal" : "classification",
+    logitRows: targetsOf(compared).count,
+    ...(inPieces || readsBlocks(model.graph)
+      ? { weightBytesAtOnce: WEIGHT_BYTES_AT_ONCE }
+      : { compile: { config: WITHOUT_REPACKING } }),
+  });
+  giveBackFreed();
+  if (logits.every(Number.isFinite)) return { users: logits, cut };
+  throw new BadInputError(
+    `Cannot train: the model's own logits of the first batch are no numbers${culprit(model)}`,
+  );
+}
+
+/** In the order in which fewer sequences run together. */
+const CUTS = [together, singly, withoutPadding];
+
+/** The cut that is right for all processes. */
+async function agreedCut(own: RowCut, peers: Peers): Promise<RowCut> {
+  return CUTS[Math.max(...await ofAll(peers, CUTS.indexOf(own)))];
 }
 
 /** What to say of a model whose outputs are not finite. */

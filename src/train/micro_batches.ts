@@ -15,6 +15,8 @@ export const TOKENS_AT_ONCE = 1024;
 export interface AtOnce {
   /** At least 1, counted as {@linkcode tokensEach} does. */
   readonly tokens: number;
+  /** Into how many parts a batch is cut if it has as many sequences, even if fewer would do; default 1. */
+  readonly leastParts?: number;
   /** How batches are packed; default: not at all. */
   readonly packing?: PackingRules;
 }
@@ -46,6 +48,7 @@ export class MicroBatches implements StepModel<TokenBatch> {
   ): Promise<BatchLoss> {
     let [lossSum, targetCount] = [0, 0];
     const parts = this.#parts(batch);
+    if (this.model.accumulateAll) return await this.model.accumulateAll(parts, dropoutSeed);
     const nextBatch = upcoming && (async () => this.#parts(await upcoming())[0]);
     for (const [i, part] of parts.entries()) {
       const options = i + 1 < parts.length
@@ -94,16 +97,20 @@ export class MicroBatches implements StepModel<TokenBatch> {
 
   #cutByTokens(batch: TokenBatch): TokenBatch[] {
     const [sequences] = batch.inputIds.dims;
-    const { tokens, packing } = this.atOnce;
-    const most = sequencesAtOnce(tokens, tokensEach(batch, packing));
+    const { tokens, packing, leastParts = 1 } = this.atOnce;
+    const limit = Math.ceil(sequences / leastParts);
+    const most = sequencesAtOnce(tokens, tokensEach(batch, packing), limit);
     if (sequences <= most) return [batch];
     return cutBatch(batch, partSize(sequences, most, this.shards));
   }
 }
 
-/** Number of sequences of `each` tokens that run at once: at least 1, unlimited if `each` is 0. */
-export function sequencesAtOnce(tokens: number, each: number): number {
-  return Math.max(1, Math.floor(tokens / each));
+/**
+ * Number of sequences of `each` tokens that run at once: at least 1, as many as `limit` (default: unlimited)
+ * if `each` is 0.
+ */
+export function sequencesAtOnce(tokens: number, each: number, limit = Infinity): number {
+  return Math.max(1, Math.min(limit, Math.floor(tokens / each)));
 }
 
 /** What attention takes for a position of a short sequence, relative to what all layers take for a token. */

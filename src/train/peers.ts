@@ -1,4 +1,6 @@
 /** Other processes that train the same adapter, each on its own rows of every batch. */
+import type { Part } from "../data/deal_rows.ts";
+import type { Pipeline } from "./pipeline.ts";
 import type { OnGradient, Parameter } from "./step.ts";
 
 /** Sums of a step's gradients over all processes, begun while some are still computed. */
@@ -21,6 +23,10 @@ export interface Peers {
   readonly count: number;
   /** Seconds spent waiting for sums so far: the wire, and the slowest process. */
   readonly waited: number;
+  /** The share of each batch's rows that this process computes; all stages of a pipeline have the same. */
+  readonly share: Part;
+  /** The processes that compute the other layers of these rows, if one does not compute all. */
+  readonly pipeline?: Pipeline;
   /** Fires in all processes during the same call of {@linkcode sum}, once one of them is asked to end. */
   readonly ending: AbortSignal;
   /**
@@ -45,4 +51,11 @@ export interface Peers {
    * @throws {LostPeerError} if one of them does not answer in time
    */
   broadcast(bytes: Uint8Array<ArrayBuffer>): Promise<Uint8Array<ArrayBuffer>>;
+}
+
+/** A number of each process, by rank. */
+export function ofAll(peers: Peers, number: number): Promise<readonly number[]> {
+  return peers.sum(
+    Array.from({ length: peers.count }, (_, rank) => rank === peers.rank ? number : 0),
+  );
 }

@@ -6,7 +6,7 @@ import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { unknownInput } from "../plan/inputs.ts";
 import { EXPECTED_ROWS, gradientName, LOGITS, LOSS } from "../plan/names.ts";
 import { keyOf, type PlanOptions } from "../plan/options.ts";
-import { planTraining, type TrainingPlan } from "../plan/plan.ts";
+import { planTraining, type Schedule, type TrainingPlan } from "../plan/plan.ts";
 import { IndivisibleError } from "../plan/span.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import type { ActivationFile } from "./activation_file.ts";
@@ -24,6 +24,7 @@ import {
 } from "./planned_options.ts";
 import { PrefixRows } from "./prefix_cache.ts";
 import { type PartRun, runParts } from "./run_parts.ts";
+import { runForward, runPipeline } from "./run_pipeline.ts";
 import { runSchedule, type ScheduleMeans } from "./run_schedule.ts";
 import type { BatchLoss, Evaluation, Parameter, StepModel, StepOptions, Upcoming } from "./step.ts";
 import { batchInputs, partSeed, prepare, type Prepared, STEP_INPUTS } from "./step_inputs.ts";
@@ -60,12 +61,18 @@ export class PlannedModel implements StepModel<TokenBatch> {
     this.#means = { runner: this.#runner, plans: this.#plans, slab: this.#slab };
     this.#dividesSequences = options.dividesSequences ?? true;
     this.#ignoresPadding = ignoresPadding(options);
+    if (options.pipeline !== undefined) {
+      this.accumulateAll = (batches, dropoutSeed) => this.#accumulateAll(batches, dropoutSeed);
+    }
     this.parameters = [...options.trainable].map((name) => {
       const value = options.model.graph.initializers.get(name);
       if (value === undefined) throw new ReferenceError(`No initializer is named "${name}"`);
       return { name, dims: value.dims, value: this.#placed(value), grad: undefined };
     });
   }
+
+  /** Present in a stage of a pipeline. */
+  readonly accumulateAll?: StepModel<TokenBatch>["accumulateAll"];
 
   /** How gradients are computed; losses and logits without gradients are always in floats. */
   get arithmetic(): Arithmetic {
@@ -89,6 +96,28 @@ export class PlannedModel implements StepModel<TokenBatch> {
       readonly arithmetic?: Arithmetic;
     } = {},
   ): Promise<BatchLoss> {
+    const parts = await this.#trainedParts(batch, dropoutSeed, arithmetic);
+    return await this.#accumulate(parts, options);
+  }
+
+  async #accumulateAll(batches: readonly TokenBatch[], dropoutSeed: number): Promise<BatchLoss> {
+    const parts: TrainedPart[] = [];
+    for (const [i, batch] of batches.entries()) {
+      parts.push(...await this.#trainedParts(batch, (dropoutSeed + i) >>> 0, this.#arithmetic));
+    }
+    // Before other stages wait for this one.
+    for (const { schedule } of parts) {
+      for (const call of schedule.calls) await this.#plans.session(call, "pool");
+    }
+    return await this.#accumulate(parts);
+  }
+
+  /** The parts of a batch, ready to run. */
+  async #trainedParts(
+    batch: TokenBatch,
+    dropoutSeed: number,
+    arithmetic: Arithmetic,
+  ): Promise<TrainedPart[]> {
     this.#releaseOthers(arithmetic);
     const { dropout = 0, teacher } = this.#options;
     const parts: TrainedPart[] = [];
@@ -109,10 +138,18 @@ export class PlannedModel implements StepModel<TokenBatch> {
       const schedule = compiled.plan.training;
       parts.push({ compiled, schedule, env, kept, targets: part.targets });
     }
+    return parts;
+  }
+
+  async #accumulate(
+    parts: readonly TrainedPart[],
+    options: StepOptions<TokenBatch> = {},
+  ): Promise<BatchLoss> {
     this.#setGradients(await this.#run(parts, options));
     return parts.reduce((sum, { compiled, env, targets }) => {
-      using loss = env.get(LOSS)!;
+      using loss = env.get(LOSS);
       this.#dropInputs(compiled, env);
+      if (loss === undefined) return sum;
       return {
         lossSum: sum.lossSum + scalarOf(loss),
         targetCount: sum.targetCount + targets.count,
@@ -127,17 +164,38 @@ export class PlannedModel implements StepModel<TokenBatch> {
     if (targets.count === 0) return { lossSum: 0, targetCount: 0 };
     const compiled = this.#planFor(prepared, use);
     const env = this.#environment(compiled, prepared);
+    if (this.#options.pipeline !== undefined) {
+      await this.#runForward(compiled, compiled.plan.evaluation, env);
+    } else await this.#evaluate(compiled, env, prepared);
+    using loss = env.get(LOSS);
+    using logits = env.get(LOGITS);
+    this.#dropInputs(compiled, env);
+    if (loss === undefined) return OF_ANOTHER_STAGE;
+    const result = { lossSum: scalarOf(loss), targetCount: targets.count };
+    if (this.#options.objective === "causal" || logits === undefined) return result;
+    return { ...result, correct: countCorrect(logits.read(), targets) };
+  }
+
+  async #evaluate(
+    compiled: CompiledPlan,
+    env: Map<string, DeviceTensor>,
+    prepared: Prepared,
+  ): Promise<void> {
     const kept = this.#keptRows(compiled, prepared, compiled.plan.options);
     // Steps that read what was made of the weights instead: two copies of all weights would be a peak.
     const derives = numericOf(this.#arithmetic) === "fast" || this.#arithmetic.readyWeights;
     const passing = derives ? compiled.plan.constants : undefined;
     await runSchedule(compiled.plan.evaluation, env, this.#means, { kept, passing });
-    using loss = env.get(LOSS)!;
-    using logits = env.get(LOGITS);
-    this.#dropInputs(compiled, env);
-    const result = { lossSum: scalarOf(loss), targetCount: targets.count };
-    if (this.#options.objective === "causal" || logits === undefined) return result;
-    return { ...result, correct: countCorrect(logits.read(), targets) };
+  }
+
+  /** Runs a stage without gradients. */
+  async #runForward(
+    { plan }: CompiledPlan,
+    schedule: Schedule,
+    env: Map<string, DeviceTensor>,
+  ): Promise<void> {
+    for (const call of schedule.calls) await this.#plans.session(call, "pool");
+    await runForward(schedule, env, plan.links!, this.#means, this.#options.pipeline!);
   }
 
   /**
@@ -157,20 +215,22 @@ export class PlannedModel implements StepModel<TokenBatch> {
     return copy;
   }
 
-  /** Logits of the batch's real target rows, float32 [rows, classes]. */
+  /** Logits of the batch's real target rows, float32 [rows, classes]; without rows if another stage has them. */
   async logits(batch: TokenBatch): Promise<Tensor> {
     const use: PlanUse = { passes: ["logits"] };
     const prepared = prepare(batch, packingRules(this.#options, use));
     const compiled = this.#planFor(prepared, use);
     const env = this.#environment(compiled, prepared);
-    await runSchedule(compiled.plan.logits, env, this.#means);
+    if (this.#options.pipeline === undefined) {
+      await runSchedule(compiled.plan.logits, env, this.#means);
+    } else await this.#runForward(compiled, compiled.plan.logits, env);
     const parts = compiled.plan.logitsParts.map((name) => {
       using part = env.get(name)!;
       return part.read();
     });
     env.get(LOSS)?.[Symbol.dispose]();
     this.#dropInputs(compiled, env);
-    return joinColumns(parts, prepared.targets.count);
+    return joinColumns(parts, parts.length > 0 ? prepared.targets.count : 0);
   }
 
   /** Frees what only the comparisons before the first step needed. */
@@ -258,7 +318,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   /** Runs the schedules of a batch's parts and returns the sums of gradients by name. */
   async #run(
-    parts: readonly PartRun[],
+    parts: readonly TrainedPart[],
     { upcoming, onGradient }: StepOptions<TokenBatch>,
   ): Promise<ReadonlyMap<string, DeviceTensor>> {
     const byName = new Map(
@@ -267,6 +327,11 @@ export class PlannedModel implements StepModel<TokenBatch> {
     const sums = new Set(byName.keys());
     const onSum = onGradient &&
       ((name: string, grad: DeviceTensor) => onGradient(byName.get(name)!, grad));
+    const { pipeline } = this.#options;
+    if (pipeline !== undefined) {
+      const own = parts.map((part) => ({ ...part, links: part.compiled.plan.links! }));
+      return await runPipeline(own, sums, this.#means, pipeline);
+    }
     if (parts.length > 1) {
       const meanwhile = upcoming && (() => this.#getReady(upcoming));
       return await runParts(parts, sums, this.#means, { meanwhile, onSum });
@@ -361,6 +426,9 @@ export class PlannedModel implements StepModel<TokenBatch> {
     return zeros;
   }
 }
+
+/** What a stage tells of an evaluation whose loss another one computes. */
+const OF_ANOTHER_STAGE: Evaluation = { lossSum: 0, targetCount: 0, correct: 0 };
 
 /** A part of a batch as a step computes it. */
 interface TrainedPart extends PartRun {

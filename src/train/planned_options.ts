@@ -9,6 +9,7 @@ import type { Runner } from "../runtime/runner.ts";
 import type { PackingRules } from "../data/packing.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { floatsOn } from "./choose_arithmetic.ts";
+import type { Pipeline } from "./pipeline.ts";
 import type { Prepared } from "./step_inputs.ts";
 
 /** What to train and how; `arithmetic` is that of gradients, by default in floats. */
@@ -41,6 +42,8 @@ export interface PlannedModelOptions extends PlanSettings {
    * true. Some models' sequences cannot be divided: `IndivisibleError`.
    */
   readonly dividesSequences?: boolean;
+  /** The processes that compute the other segments than those of `stage`, without shards. */
+  readonly pipeline?: Pipeline;
 }
 
 /** The arithmetic of a model's gradients. */
@@ -149,5 +152,6 @@ export function planOptionsFor(
     headChunk,
     distils: options.distils,
     passControl: options.passControl,
+    stage: options.stage,
   };
 }

@@ -85,7 +85,8 @@ function forgetFeeds({ feeds }: PlannedCall, passing: ReadonlyMap<string, Tensor
   }
 }
 
-class ScheduleRun {
+/** One run through a schedule, call by call. */
+export class ScheduleRun {
   readonly #schedule: Schedule;
   readonly #env: Map<string, DeviceTensor>;
   readonly #means: ScheduleMeans;
@@ -94,11 +95,17 @@ class ScheduleRun {
   /** Tensors without a place that were made on the way. */
   readonly #made = new Set<string>();
 
-  constructor(schedule: Schedule, env: Map<string, DeviceTensor>, means: ScheduleMeans) {
+  /** @param placed the tensors in the slab, if they are in place */
+  constructor(
+    schedule: Schedule,
+    env: Map<string, DeviceTensor>,
+    means: ScheduleMeans,
+    placed = means.runner.inPlace ? means.slab.tensorsOf([schedule])[0] : undefined,
+  ) {
     this.#schedule = schedule;
     this.#env = env;
     this.#means = means;
-    this.#placed = means.runner.inPlace ? means.slab.tensorsOf([schedule])[0] : undefined;
+    this.#placed = placed;
   }
 
   async call(call: PlannedCall): Promise<void> {
@@ -137,6 +144,14 @@ class ScheduleRun {
     for (const name of this.#schedule.release[i]) {
       if (!this.#placed?.has(name)) this.#env.get(name)?.[Symbol.dispose]();
       this.#env.delete(name);
+    }
+  }
+
+  /** Runs consecutive calls, each followed by what it frees. */
+  async calls(from: number, to: number): Promise<void> {
+    for (let i = from; i < to; i++) {
+      await this.call(this.#schedule.calls[i]);
+      this.release(i);
     }
   }
 

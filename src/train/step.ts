@@ -62,6 +62,11 @@ export interface StepModel<B extends Batch = Batch> extends Disposable {
    * @param dropoutSeed 32-bit seed of this micro-step's dropout masks
    */
   accumulate(batch: B, dropoutSeed: number, options?: StepOptions<B>): Promise<BatchLoss>;
+  /**
+   * Like {@linkcode accumulate} for one batch after another, the seed of each being one more than that of the
+   * one before: for a model that works on several at once.
+   */
+  accumulateAll?(batches: readonly B[], dropoutSeed: number): Promise<BatchLoss>;
   /** Loss without dropout and without gradients. */
   evaluate(batch: B): Promise<Evaluation>;
   /**

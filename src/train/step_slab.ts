@@ -35,15 +35,21 @@ export class StepSlab implements Disposable {
    * Tensors by name, for each of several schedules that run at the same time, each in the slab of its number.
    * Tensors of other runs share this memory. They last until others have been asked for {@linkcode RUNS_KEPT}
    * times.
+   *
+   * @param slabs how many run at the same time, if not all: the next one has the first slab again
    */
-  tensorsOf(schedules: readonly Schedule[]): ReadonlyMap<string, DeviceTensor>[] {
+  tensorsOf(
+    schedules: readonly Schedule[],
+    slabs = schedules.length,
+  ): ReadonlyMap<string, DeviceTensor>[] {
     this.#recent.push(schedules);
     if (this.#recent.length > RUNS_KEPT) this.#recent.shift();
     const recent = new Set(this.#recent.flat());
     for (const schedule of this.#tensors.keys()) {
       if (!recent.has(schedule)) this.#forget(schedule);
     }
-    return schedules.map((schedule, i) => {
+    return schedules.map((schedule, s) => {
+      const i = s % slabs;
       this.#slabs[i] ??= new ArrayBuffer(0, { maxByteLength: RESERVED_BYTES });
       return this.#tensorsIn(this.#slabs[i], schedule);
     });

@@ -48,6 +48,7 @@ export function peersHere(count: number, lostAfter = Infinity): readonly Place[]
     return {
       rank,
       count,
+      share: { index: rank, of: count },
       ending: ending.signal,
       stop: () => wantsEnd = true,
       async sum(numbers) {

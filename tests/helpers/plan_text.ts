@@ -36,7 +36,7 @@ export function planText({ graph }: Model, plan: TrainingPlan): string[] {
     `prefix ${
       plan.frozen && JSON.stringify({ ...plan.frozen, output: named(plan.frozen.output) })
     }`,
-    `rows ${plan.rows}, segments ${plan.segmentCount}, saved ${plan.savedBytes}`,
+    `rows ${plan.rows}, segments ${plan.loads.length}, saved ${plan.savedBytes}`,
   ];
 }
 

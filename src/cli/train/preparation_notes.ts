@@ -58,7 +58,12 @@ function sentence(event: Exclude<PreparationEvent, NumericEvent | Of<"encoded" |
     case "less memory":
       return "There is less memory than when this run began: it keeps less, and the last bits may differ";
     case "ranks":
-      return `${event.count} ranks train together (${event.library}); each computes its rows of a batch`;
+      return ranksSentence(event);
+    case "stages":
+      return "Memory of each rank: about " +
+        event.stages.map(({ peakBytes, segments }, rank) =>
+          `${megabytes(peakBytes)} at rank ${rank} (${segments} segments)`
+        ).join(", ");
     case "padding matters":
       return "What the model computes depends on the padding behind a text: each runs by itself, without";
     case "forward differs":
@@ -68,6 +73,17 @@ function sentence(event: Exclude<PreparationEvent, NumericEvent | Of<"encoded" |
       return `${event.runtime}: its gradient of the first batch beside the processor's: ` +
         formatCheck(event);
   }
+}
+
+function ranksSentence({ count, stages, library }: Of<"ranks">): string {
+  const together = `${count} ranks train together (${library})`;
+  if (stages === 1) return `${together}; each computes its rows of a batch`;
+  return count === stages
+    ? `${together}; each computes its layers`
+    : `${together}, in ${
+      count / stages
+    } pipelines of ${stages}; each computes its layers for the ` +
+      "rows of its pipeline";
 }
 
 const WAY = {

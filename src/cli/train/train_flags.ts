@@ -221,6 +221,10 @@ export const TRAIN_FLAGS = {
     placeholder: "HH:MM-HH:MM",
     group: PAUSING,
   }),
+  pipeline: integer(
+    "Ranks among which the layers are divided, so that each has a part of the model only",
+    { ...P.pipeline, placeholder: "N", group: RANKS },
+  ),
   collectiveTimeout: integer("Seconds after which a rank that does not answer counts as lost", {
     ...P.collectiveTimeout,
     placeholder: "SECONDS",
