@@ -12,7 +12,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
   "ffi": [],
   "src/config": [],
   "src/graph": [],
-  "src/onnx": ["src/graph", "src/ops"],
+  "src/protobuf": [],
+  "src/onnx": ["src/protobuf", "src/graph", "src/ops"],
   "src/safetensors": ["src/graph"],
   "src/quant": ["src/graph"],
   "src/ops": ["src/graph"],
@@ -126,6 +127,20 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
     "src/jobs",
     "src/http",
   ],
+  "src/fleet": [
+    "src/config",
+    "src/protobuf",
+    "src/graph",
+    "src/safetensors",
+    "src/linalg",
+    "src/lora",
+    "src/data",
+    "src/system",
+    "src/model",
+    "src/train",
+    "src/finetune",
+    "src/jobs",
+  ],
   "src/cli": undefined,
 };
 
@@ -136,6 +151,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
 const PURE = new Set([
   "src/config",
   "src/graph",
+  "src/protobuf",
   "src/onnx",
   "src/safetensors",
   "src/quant",

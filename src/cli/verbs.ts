@@ -21,6 +21,7 @@ export const VERBS: Verbs = {
   rm: () => import("./models/rm.ts"),
   bench: () => import("./bench/bench.ts"),
   doctor: () => import("./about/doctor.ts"),
+  fleet: () => import("./fleet/fleet.ts"),
   service: () => import("./service/service.ts"),
   completion: () => import("./about/completion.ts"),
   licenses: () => import("./about/licenses.ts"),

@@ -5,13 +5,24 @@ import { type Matrix, matrixOf, transposed, transposedProduct } from "../linalg/
 import { qr } from "../linalg/qr.ts";
 import type { LoraInit } from "./config.ts";
 import type { LoraWeights } from "./lora_weights.ts";
-import type { LoraSite } from "./targets.ts";
 import { columnsOf, type VirtualTokensConfig } from "./virtual_tokens/config.ts";
 
 /** A source of whole numbers in [0, 2³²), such as a seeded generator. */
 export interface RandomSource {
   /** A whole number in [0, 2³²). */
   next(): number;
+}
+
+/** A layer's place and the shapes of its matrices. */
+export interface ShapedSite {
+  /** Its path and the sides of its weight. */
+  readonly module: {
+    readonly path: string;
+    readonly inFeatures: number;
+    readonly outFeatures: number;
+  };
+  /** Rank of its matrices. */
+  readonly rank: number;
 }
 
 /**
@@ -25,11 +36,11 @@ export interface RandomSource {
  * @param columnsOf the width of a site's A, used as `in`; default: its layer's inputs
  * @throws {ParameterError} for `orthogonal` with an odd rank
  */
-export function initAdapter(
-  sites: readonly LoraSite[],
+export function initAdapter<S extends ShapedSite>(
+  sites: readonly S[],
   init: LoraInit,
   random: RandomSource,
-  columnsOf: (site: LoraSite) => number = ({ module }) => module.inFeatures,
+  columnsOf: (site: S) => number = ({ module }) => module.inFeatures,
 ): ReadonlyMap<string, LoraWeights> {
   return new Map(sites.map((site) => {
     const { module: { path, outFeatures }, rank } = site;

@@ -1,7 +1,13 @@
 /** Adapters as edits of a user's graph. */
 export { DEFAULT_LORA, type LoraConfig, type LoraInit, loraScale, parseLayers } from "./config.ts";
 export { addClassificationHead, HEAD, type Pooling, tokenStates } from "./head.ts";
-export { initAdapter, initLinear, initVirtualTokens, type RandomSource } from "./init.ts";
+export {
+  initAdapter,
+  initLinear,
+  initVirtualTokens,
+  type RandomSource,
+  type ShapedSite,
+} from "./init.ts";
 export { type DropoutMask, inject, type Injected, loraName } from "./inject.ts";
 export type { InjectOptions, LoraWeights } from "./lora_weights.ts";
 export type { LinearKind, Slice } from "./linear_form.ts";

@@ -2,25 +2,12 @@
  * The messages of ONNX as `@bufbuild/protobuf` descriptors.
  *
  * Field names, numbers and types are those of `onnx.proto` in the ONNX specification, up to IR
- * version 14. Enumerations are declared as the `int32` they are on the wire, so that a number newer
- * than this table survives; oneofs as plain fields, whose wire format is the same. Nested messages
- * carry the names C++ gives them.
+ * version 14. Nested messages carry the names C++ gives them.
  */
-import { createFileRegistry, type Message } from "@bufbuild/protobuf";
 import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
-import {
-  Edition,
-  FeatureSet_RepeatedFieldEncoding,
-  FieldDescriptorProto_Label,
-  FieldDescriptorProto_Type,
-  FileDescriptorProtoSchema,
-} from "@bufbuild/protobuf/wkt";
-import { create } from "@bufbuild/protobuf";
+import { describeMessages, type ProtoOf, type Scalars } from "../protobuf/message_table.ts";
 
-/**
- * `name: [number, type]`; `T[]` repeats, `T[packed]` repeats in one length-delimited record, which stays
- * undecoded (see `packed_numbers.ts`).
- */
+/** Packed records stay undecoded (see `packed_numbers.ts`). */
 const MESSAGES = {
   ModelProto: {
     ir_version: [1, "int64"],
@@ -186,81 +173,10 @@ type Messages = typeof MESSAGES;
 /** Name of a message in the table. */
 export type ProtoName = keyof Messages;
 
-/** Types of fields that are not messages. */
-export interface Scalars {
-  float: number;
-  double: number;
-  int32: number;
-  int64: bigint;
-  uint64: bigint;
-  string: string;
-  bytes: Uint8Array;
-}
-
-type Camel<S extends string> = S extends `${infer Head}_${infer Tail}`
-  ? `${Head}${Capitalize<Camel<Tail>>}`
-  : S;
-type One<T extends string> = T extends keyof Scalars ? Scalars[T]
-  : T extends ProtoName ? Proto<T>
-  : never;
-type Value<T extends string> = T extends `${string}[packed]` ? Uint8Array[]
-  : T extends `${infer E}[${string}]` ? One<E>[]
-  : T extends ProtoName ? Proto<T> | undefined
-  : One<T>;
-type TypeOf<F> = F extends readonly [number, infer T extends string] ? T : never;
-
 /** A decoded message: bufbuild's shape, fields in camel case, scalars read as their default when unset. */
-export type Proto<N extends ProtoName> =
-  & Message<`onnx.${N}`>
-  & {
-    -readonly [F in keyof Messages[N] as Camel<F & string>]: Value<TypeOf<Messages[N][F]>>;
-  };
+export type Proto<N extends ProtoName> = ProtoOf<Messages, "onnx", N>;
 
-const SCALAR_TYPE: Readonly<Record<keyof Scalars, FieldDescriptorProto_Type>> = {
-  float: FieldDescriptorProto_Type.FLOAT,
-  double: FieldDescriptorProto_Type.DOUBLE,
-  int32: FieldDescriptorProto_Type.INT32,
-  int64: FieldDescriptorProto_Type.INT64,
-  uint64: FieldDescriptorProto_Type.UINT64,
-  string: FieldDescriptorProto_Type.STRING,
-  bytes: FieldDescriptorProto_Type.BYTES,
-};
-
-function fieldOf([name, [number, type]]: [string, readonly [number, string]]) {
-  const [, element, repeat] = /^(\w+)(\[\w*\])?$/.exec(type)!;
-  const scalar = repeat === "[packed]"
-    ? FieldDescriptorProto_Type.BYTES
-    : SCALAR_TYPE[element as keyof Scalars];
-  return {
-    name,
-    number,
-    label: repeat === undefined
-      ? FieldDescriptorProto_Label.OPTIONAL
-      : FieldDescriptorProto_Label.REPEATED,
-    type: scalar ?? FieldDescriptorProto_Type.MESSAGE,
-    typeName: scalar === undefined ? `.onnx.${element}` : "",
-    // proto2 writes repeated numbers one record each.
-    options: repeat === "[]" && scalar !== undefined
-      ? { features: { repeatedFieldEncoding: FeatureSet_RepeatedFieldEncoding.EXPANDED } }
-      : undefined,
-  };
-}
-
-// Edition 2023 keeps proto2's explicit presence and checks that strings are UTF-8: other text would be
-// altered when the model is written again.
-const registry = createFileRegistry(
-  create(FileDescriptorProtoSchema, {
-    name: "onnx.proto",
-    package: "onnx",
-    syntax: "editions",
-    edition: Edition.EDITION_2023,
-    messageType: Object.entries(MESSAGES).map(([name, fields]) => ({
-      name,
-      field: Object.entries(fields).map(fieldOf),
-    })),
-  }),
-  () => undefined,
-);
+const describe = describeMessages("onnx", MESSAGES);
 
 /** Type of the numbers in a field of packed records, `undefined` for any other field. */
 export function packedType(name: ProtoName, field: string): keyof Scalars | undefined {
@@ -270,7 +186,7 @@ export function packedType(name: ProtoName, field: string): keyof Scalars | unde
 
 /** The descriptor of a message, for `fromBinary`, `toBinary` and `create`. */
 export function schemaOf<N extends ProtoName>(name: N): GenMessage<Proto<N>> {
-  return registry.getMessage(`onnx.${name}`) as GenMessage<Proto<N>>;
+  return describe(name);
 }
 
 /** `AttributeProto.AttributeType` of the ONNX specification. */

@@ -1,7 +1,8 @@
 /** The expected wire format of the records of each message. */
 import { type DescField, ScalarType } from "@bufbuild/protobuf";
 import { WireType } from "@bufbuild/protobuf/wire";
-import { packedType, type ProtoName, type Scalars, schemaOf } from "./schema.ts";
+import type { Scalars } from "../protobuf/message_table.ts";
+import { packedType, type ProtoName, schemaOf } from "./schema.ts";
 
 /** One field: its name and the contents of its records. */
 export interface FieldPlan {

@@ -13,8 +13,8 @@ import { makeDirectory } from "../../system/durable_files.ts";
 import { openLog } from "../../system/journal_log.ts";
 import { command } from "../command.ts";
 import { parseConfig } from "../../config/file.ts";
-import { kebab } from "../../config/parameter.ts";
 import { DATA_FLAGS } from "../data_flags.ts";
+import { wordsOf } from "../flag_words.ts";
 import { integer, number, text } from "../flags.ts";
 import { readTextFile } from "../run/read.ts";
 import { RUNTIME_FLAGS } from "../runtime_flags.ts";
@@ -103,19 +103,6 @@ export default command({
     return result.outcome === "interrupted" ? EXIT.interrupted : EXIT.ok;
   },
 });
-
-/** Values as words of a command line; lists and maps are given an item at a time. */
-function wordsOf(values: Readonly<Record<string, unknown>>, keys: readonly string[]): string[] {
-  return keys.filter((key) => values[key] !== undefined).flatMap((key) => {
-    const [name, value] = [kebab(key), values[key]];
-    if (typeof value === "boolean") return value ? `--${name}` : `--no-${name}`;
-    if (typeof value !== "object" || value === null) return `--${name}=${value}`;
-    const items = Array.isArray(value)
-      ? value
-      : Object.entries(value).map(([key, item]) => `${key}=${item}`);
-    return items.map((item) => `--${name}=${item}`);
-  });
-}
 
 function tell(result: JobResult, data: string): string {
   switch (result.outcome) {

@@ -1,0 +1,298 @@
+/** Calls of Flower's Fleet API: protobuf over HTTP, signed, tried again until they come through. */
+import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { EXIT } from "../../errors.ts";
+import { backOff, untilElapsed } from "./back_off.ts";
+import { RunEndedError, SuperLinkError, UnknownNodeError } from "./fleet_error.ts";
+import type { NodeIdentity } from "./identity.ts";
+import { type FlowerName, type FlowerProto, flowerSchema } from "./proto.ts";
+
+/** Calls by the last part of their path, with the messages that they send and get. */
+const CALLS = {
+  "register-node": ["RegisterNodeFleetRequest", "RegisterNodeFleetResponse"],
+  "activate-node": ["ActivateNodeRequest", "ActivateNodeResponse"],
+  "deactivate-node": ["DeactivateNodeRequest", "DeactivateNodeResponse"],
+  "send-node-heartbeat": ["SendNodeHeartbeatRequest", "SendNodeHeartbeatResponse"],
+  "pull-messages": ["PullMessagesRequest", "PullMessagesResponse"],
+  "push-messages": ["PushMessagesRequest", "PushMessagesResponse"],
+  "pull-object": ["PullObjectRequest", "PullObjectResponse"],
+  "push-object": ["PushObjectRequest", "PushObjectResponse"],
+  "confirm-message-received": [
+    "ConfirmMessageReceivedRequest",
+    "ConfirmMessageReceivedResponse",
+  ],
+} as const satisfies Readonly<Record<string, readonly [FlowerName, FlowerName]>>;
+
+/** A call's name. */
+export type FleetCall = keyof typeof CALLS;
+
+const MEDIA_TYPE = "application/protobuf";
+/** Longest wait for an answer, as in Flower's own client. */
+const TIMEOUT_MS = 30_000;
+/** Largest answer unless the caller allows more; bounds what decoding its messages can take. */
+const LARGEST_ANSWER = 256 << 10;
+/** Statuses that may be others next time: of proxies, of a server that starts or is overloaded. */
+const TRANSIENT = new Set([408, 429, 500, 502, 503, 504]);
+/** Difference of the clocks beyond which the SuperLink takes no signature. */
+const CLOCK_TOLERANCE_S = 300;
+
+export interface FleetHttpOptions {
+  /** Origin of the SuperLink, `https://host:9093`. */
+  readonly url: string;
+  readonly identity: NodeIdentity;
+  /** Certificates to trust besides the system's, PEM. */
+  readonly rootCertificates?: string;
+  /** Called before a wait for another try, and once it came through. */
+  readonly onRetry?: (line: string) => void;
+}
+
+export interface CallOptions {
+  /** Ends the call and its tries. */
+  readonly signal?: AbortSignal;
+  /** Largest answer in bytes. */
+  readonly limit?: number;
+  /** Most tries; default without end. */
+  readonly tries?: number;
+}
+
+/** One SuperLink, as its nodes reach it. */
+export class FleetHttp implements Disposable {
+  readonly #options: FleetHttpOptions;
+  readonly #client: Deno.HttpClient;
+
+  constructor(options: FleetHttpOptions) {
+    this.#options = options;
+    const { rootCertificates } = options;
+    this.#client = Deno.createHttpClient({
+      caCerts: rootCertificates === undefined ? [] : [rootCertificates],
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#client.close();
+  }
+
+  /**
+   * Calls the SuperLink; if it cannot be reached, again and again.
+   *
+   * @throws {RunEndedError} if the message's run has ended
+   * @throws {UnknownNodeError} if it does not know this node
+   * @throws {SuperLinkError} for answers that no other try changes
+   * @throws the signal's reason
+   */
+  async call<C extends FleetCall>(
+    name: C,
+    request: MessageInitShape<ReturnType<typeof flowerSchema<(typeof CALLS)[C][0]>>>,
+    { signal, limit = LARGEST_ANSWER, tries = Infinity }: CallOptions = {},
+  ): Promise<FlowerProto<(typeof CALLS)[C][1]>> {
+    const [asked, answered] = CALLS[name];
+    const schema = flowerSchema(asked);
+    // deno-lint-ignore no-explicit-any -- the types of a table's entries do not meet
+    const body = toBinary(schema, create(schema, request as any) as any) as Uint8Array<ArrayBuffer>;
+    const bytes = await this.#patiently(() => this.#post(name, body, limit, signal), tries, signal);
+    try {
+      return fromBinary(flowerSchema(answered), bytes, {
+        readUnknownFields: false,
+      }) as unknown as FlowerProto<(typeof CALLS)[C][1]>;
+    } catch (error) {
+      throw this.#strange(`its answer to ${name} is no ${answered}`, error);
+    }
+  }
+
+  /**
+   * The version of Flower at the other end; `undefined` if it does not say.
+   *
+   * @throws {SuperLinkError} if something else than a SuperLink's HTTP answers
+   */
+  async version(signal?: AbortSignal): Promise<string | undefined> {
+    const text = await this.#patiently(() => this.#openApi(signal), Infinity, signal);
+    try {
+      const version = JSON.parse(text)?.info?.version;
+      return typeof version === "string" ? version.slice(0, 40) : undefined;
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** The description that FastAPI gives of the SuperLink; "" if there is none. */
+  async #openApi(signal: AbortSignal | undefined): Promise<string> {
+    const response = await this.#fetch("/openapi.json", {}, signal);
+    const bytes = await readBounded(response, LARGEST_OPEN_API);
+    if (TRANSIENT.has(response.status)) throw new Transient(`status ${response.status}`);
+    return response.ok && bytes !== undefined ? new TextDecoder().decode(bytes) : "";
+  }
+
+  async #post(
+    name: FleetCall,
+    body: Uint8Array<ArrayBuffer>,
+    limit: number,
+    signal: AbortSignal | undefined,
+  ): Promise<Uint8Array<ArrayBuffer>> {
+    const response = await this.#fetch(`/v1/fleet/${name}`, {
+      method: "POST",
+      body,
+      headers: {
+        ...this.#options.identity.headers(),
+        "content-type": MEDIA_TYPE,
+        "accept": MEDIA_TYPE,
+        "accept-encoding": "identity",
+      },
+    }, signal);
+    const bytes = await readBounded(response, limit);
+    if (!response.ok) throw this.#refusal(name, response, bytes);
+    if (bytes === undefined) throw this.#strange(`its answer to ${name} exceeds ${limit} bytes`);
+    return bytes;
+  }
+
+  /** Redirects are not followed: a signature is for this SuperLink alone. */
+  async #fetch(
+    path: string,
+    init: RequestInit,
+    signal: AbortSignal | undefined,
+  ): Promise<Response> {
+    const patience = AbortSignal.timeout(TIMEOUT_MS);
+    try {
+      return await fetch(this.#options.url + path, {
+        ...init,
+        client: this.#client,
+        redirect: "manual",
+        signal: signal === undefined ? patience : AbortSignal.any([signal, patience]),
+      });
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw this.#unreached(error as Error);
+    }
+  }
+
+  #unreached(error: Error): Error {
+    const reasons = [error, error.cause].map((each) => each instanceof Error ? each.message : "");
+    const text = reasons.join(": ");
+    if (/invalid peer certificate|certificate/i.test(text)) {
+      return new SuperLinkError(
+        `${this.#options.url} has a certificate that this machine does not trust: name its authority's ` +
+          `with --root-certificates (${reasons.at(-1) || reasons[0]})`,
+        EXIT.access,
+        { cause: error },
+      );
+    }
+    if (
+      /invalid HTTP version|http2 error|invalid HTTP|InvalidContentType|corrupt message/i.test(text)
+    ) {
+      return this.#strange("it does not answer in HTTP", error);
+    }
+    return new Transient(error.name === "TimeoutError" ? "no answer" : "no connection");
+  }
+
+  #refusal(
+    name: FleetCall,
+    response: Response,
+    bytes: Uint8Array<ArrayBuffer> | undefined,
+  ): Error {
+    const { status } = response;
+    if (TRANSIENT.has(status)) return new Transient(`status ${status}`);
+    if (status === 401) return this.#unauthenticated(response);
+    if (status === 403) return new RunEndedError(name);
+    if (status === 404 || status === 405 || (status >= 300 && status < 400)) {
+      return this.#strange(`it has no ${name} (status ${status})`);
+    }
+    const { detail = `status ${status}`, code } = errorOf(bytes);
+    return new SuperLinkError(
+      `${this.#options.url} refuses ${name}: ${detail}`,
+      EXIT.access,
+      { flowerCode: code },
+    );
+  }
+
+  /** A signature is refused if clocks differ; otherwise the node is not known. */
+  #unauthenticated(response: Response): Error {
+    const their = Date.parse(response.headers.get("date") ?? "");
+    const difference = Math.round((Date.now() - their) / 1000);
+    if (Math.abs(difference) < CLOCK_TOLERANCE_S || Number.isNaN(difference)) {
+      return new UnknownNodeError();
+    }
+    return new Transient(
+      `this machine's clock is ${Math.abs(difference)} s ${difference < 0 ? "behind" : "ahead"}`,
+    );
+  }
+
+  #strange(what: string, cause?: unknown): SuperLinkError {
+    return new SuperLinkError(
+      `${this.#options.url} is no SuperLink that graft can talk to, ${what}: graft needs Flower ` +
+        "1.40 to 1.42, with the address that `flower-superlink --host --port` has (port 8000 by itself)",
+      EXIT.tryAgain,
+      { cause },
+    );
+  }
+
+  async #patiently<T>(
+    attempt: () => Promise<T>,
+    tries: number,
+    signal: AbortSignal | undefined,
+  ): Promise<T> {
+    const { onRetry = () => {}, url } = this.#options;
+    for (let done = 1;; done++) {
+      try {
+        const result = await attempt();
+        if (done > 1) onRetry(`${url} answers again`);
+        return result;
+      } catch (error) {
+        signal?.throwIfAborted();
+        if (!(error instanceof Transient)) throw error;
+        if (done >= tries) {
+          throw new SuperLinkError(`${url}: ${error.message}`, EXIT.tryAgain, { cause: error });
+        }
+        const waitMs = backOff(done);
+        if (done === 1) onRetry(`${url} cannot be reached (${error.message}); trying again`);
+        await untilElapsed(waitMs, signal);
+      }
+    }
+  }
+}
+
+/** A failure that may not occur again. */
+class Transient extends Error {}
+
+/** Largest description of an interface: Flower's has a quarter of this. */
+const LARGEST_OPEN_API = 4 << 20;
+
+/** A body up to a limit; `undefined` if it is longer, or breaks off. */
+async function readBounded(
+  response: Response,
+  limit: number,
+): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  const parts: Uint8Array<ArrayBuffer>[] = [];
+  let size = 0;
+  try {
+    for await (const part of response.body ?? []) {
+      if ((size += part.length) > limit) return undefined;
+      parts.push(part);
+    }
+  } catch {
+    throw new Transient("the answer broke off");
+  }
+  const all = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
+}
+
+/** What Flower says of an error, in printable characters, and its number. */
+function errorOf(
+  bytes: Uint8Array | undefined,
+): { readonly detail?: string; readonly code?: number } {
+  try {
+    const { detail, code } = JSON.parse(new TextDecoder().decode(bytes));
+    return {
+      ...(typeof detail === "string" ? { detail: printable(detail).slice(0, 300) } : {}),
+      ...(Number.isSafeInteger(code) ? { code } : {}),
+    };
+  } catch {
+    return {};
+  }
+}
+
+/** A server's text goes to a terminal. */
+const printable = (text: string) => text.replaceAll(/\p{Cc}/gu, " ");
