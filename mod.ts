@@ -208,6 +208,7 @@ export type { Difference } from "./src/search/paired_difference.ts";
 export { type Metric, SEARCH_METRICS, type SearchMetric } from "./src/search/metric.ts";
 
 // Evaluation
+export type { RanksConfig } from "./src/distributed/job.ts";
 export {
   evaluate,
   type EvaluateConfig,

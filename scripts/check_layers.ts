@@ -56,7 +56,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
   ],
   "src/serve": ["src/graph", "src/plan", "src/data", "src/runtime", "src/eval"],
   "src/doctor": ["src/config", "src/graph", "src/ops", "src/system", "src/runtime"],
-  "src/distributed": ["ffi", "src/graph", "src/runtime", "src/train"],
+  "src/distributed": ["ffi", "src/config", "src/graph", "src/runtime", "src/train"],
   "src/finetune": [
     "src/distributed",
     "src/config",

@@ -42,7 +42,12 @@ export const ENVIRONMENT: readonly (readonly [name: string, meaning: string])[] 
   [
     "PMI_SIZE",
     "ranks of the job, set by MPICH's launcher (OMPI_COMM_WORLD_SIZE by Open MPI's, PMIX_RANK by its " +
-    "prterun): graft train joins the job",
+    "prterun): graft train and eval join the job",
+  ],
+  [
+    "PMI_RANK",
+    "this process's number in the job, from the same launchers (OMPI_COMM_WORLD_RANK, PMIX_RANK): " +
+    "0 reports",
   ],
   [
     "GRAFT_ORT_LOG",

@@ -13,11 +13,3 @@ export const singly: RowCut = (batch) => cutBatch(batch, 1);
 /** One sequence after the other, without padding: for a model whose results depend on it. */
 export const withoutPadding: RowCut = (batch) =>
   cutBatch(batch, 1).map((row) => firstTokens(row, Math.max(1, row.tokenCount)));
-
-/** Divides several batches. */
-export async function* cutAll(
-  batches: AsyncIterable<TokenBatch> | Iterable<TokenBatch>,
-  cut: RowCut,
-): AsyncGenerator<TokenBatch> {
-  for await (const batch of batches) yield* cut(batch);
-}

@@ -1,7 +1,7 @@
 /** Collective operations among the processes of an MPI job, none of which waits for ever. */
 import { createHash } from "node:crypto";
 import { Mpi, MpiError, type MpiRequest } from "../../ffi/mpi.ts";
-import { ParameterError, RuntimeFailure } from "../errors.ts";
+import { type NameParameter, ParameterError, RuntimeFailure } from "../errors.ts";
 import { elementCount, float32 } from "../graph/tensor.ts";
 import type { DeviceTensor } from "../runtime/runner.ts";
 import type { GradientSums, Peers } from "../train/peers.ts";
@@ -33,6 +33,8 @@ export interface CommunicatorOptions {
   readonly stages?: number;
   /** Asks all processes to end. */
   readonly signal?: AbortSignal;
+  /** Whether `resume` goes on with the work of a job that has ended; default false. */
+  readonly resumes?: boolean;
 }
 
 /** One process's place in a job. */
@@ -40,6 +42,7 @@ export class Communicator implements Peers {
   readonly #mpi: Mpi;
   readonly #timeout: number;
   readonly #signal: AbortSignal | undefined;
+  readonly #resumes: boolean;
   readonly #ending = new AbortController();
   readonly share: Peers["share"];
   readonly pipeline?: StageLinks;
@@ -48,10 +51,14 @@ export class Communicator implements Peers {
   #gradients: BucketSums | undefined;
   #isPrepared = false;
 
-  private constructor(mpi: Mpi, { timeout, signal, stages = 1 }: CommunicatorOptions) {
+  private constructor(
+    mpi: Mpi,
+    { timeout, signal, stages = 1, resumes = false }: CommunicatorOptions,
+  ) {
     this.#mpi = mpi;
     this.#timeout = timeout;
     this.#signal = signal;
+    this.#resumes = resumes;
     this.share = { index: Math.floor(mpi.rank / stages), of: mpi.size / stages };
     if (stages > 1) {
       const stage = mpi.rank % stages;
@@ -198,7 +205,7 @@ export class Communicator implements Peers {
     } catch (error) {
       if (!(error instanceof MpiError)) throw error;
       throw new LostPeerError(
-        (name) => `${error.message}; go on with ${name("resume", true)}`,
+        (name) => `${error.message}: start the job again${this.#goesOnWith(name)}`,
         { cause: error },
       );
     } finally {
@@ -223,7 +230,7 @@ export class Communicator implements Peers {
   /** Names who is lost: rank 0 calls all ranks, and those that wait for a lost one themselves answer. */
   async #lost(seconds: number): Promise<LostPeerError> {
     if (this.rank > 0) {
-      return lost("Rank 0, or another that it waits for,", seconds, this.count);
+      return this.#lostOf("Rank 0, or another that it waits for,", seconds);
     }
     const until = performance.now() + 1000 * ANSWERS_WAIT;
     const others = Array.from({ length: this.count - 1 }, (_, i) => i + 1);
@@ -236,17 +243,21 @@ export class Communicator implements Peers {
     const who = missing.length === 0
       ? "A rank"
       : `${missing.length === 1 ? "Rank" : "Ranks"} ${missing.join(", ")}`;
-    return lost(who, seconds, this.count);
+    return this.#lostOf(who, seconds);
   }
-}
 
-function lost(who: string, seconds: number, ranks: number): LostPeerError {
-  return new LostPeerError((name) =>
-    `${who} did not answer within ${seconds} s (of ${ranks} ranks): start the job again with ` +
-    `${name("resume", true)} once all boards can be reached; ${
-      name("collectiveTimeout")
-    } waits longer`
-  );
+  #lostOf(who: string, seconds: number): LostPeerError {
+    return new LostPeerError((name) =>
+      `${who} did not answer within ${seconds} s (of ${this.count} ranks): start the job again` +
+      `${this.#goesOnWith(name)} once all boards can be reached; ${
+        name("collectiveTimeout")
+      } waits longer`
+    );
+  }
+
+  #goesOnWith(name: NameParameter): string {
+    return this.#resumes ? ` with ${name("resume", true)}` : "";
+  }
 }
 
 /** Asks for a while whether requests are done, then lets others have their turn. */

@@ -51,6 +51,12 @@ export function launchedBy(
   return { ...(size === undefined ? {} : { size }), libraries };
 }
 
+/** Number of this process in the job that a launcher started; 0 outside of a job. */
+export function launchedRank(variable: (name: string) => string | undefined): number {
+  const told = variable("OMPI_COMM_WORLD_RANK") ?? variable("PMI_RANK") ?? variable("PMIX_RANK");
+  return Number(told ?? 0) || 0;
+}
+
 function kindOf(path: string, isOpenMpi: boolean): MpiKind {
   const name = path.slice(path.lastIndexOf("/") + 1);
   if (name.startsWith("libmpi_abi.so")) return "standard";

@@ -4,10 +4,11 @@ import { float32, type Tensor, toNumbers } from "../graph/tensor.ts";
 import type { Model } from "../graph/types.ts";
 import { inPieces } from "../runtime/in_pieces.ts";
 import { type CompileOptions, OWN_ARENA, type Runner } from "../runtime/runner.ts";
-import { cutAll, type RowCut } from "../data/row_cuts.ts";
+import type { RowCut } from "../data/row_cuts.ts";
 import { targetsOf, type TokenBatch } from "../data/targets.ts";
 import { chooseCut, cutOf } from "./choose_cut.ts";
-import { ClassificationMetrics } from "./metrics.ts";
+import { evaluateEach, type EvaluationPeers } from "./evaluate_each.ts";
+import { ClassificationMetrics, predictionOf } from "./metrics.ts";
 import { total } from "../statistics.ts";
 import { RowLosses } from "./row_losses.ts";
 import { runOn } from "./run_on.ts";
@@ -61,13 +62,17 @@ export interface ReferenceLosses {
 export type Evaluator = (
   model: Model,
   batches: AsyncIterable<TokenBatch> | Iterable<TokenBatch>,
-  options: Pick<EvaluateOptions, "objective" | "logitRows"> & { readonly known?: KnownLosses },
+  options: Pick<EvaluateOptions, "objective" | "logitRows" | "peers"> & {
+    readonly known?: KnownLosses;
+  },
 ) => Promise<EvaluationResult>;
 
 export interface EvaluateOptions {
   readonly objective: "causal" | "classification";
   /** Target rows whose logits to return; default 0. */
   readonly logitRows?: number;
+  /** Other processes that evaluate the same model on the same batches; all get the whole result. */
+  readonly peers?: EvaluationPeers;
   readonly compile?: CompileOptions;
   /**
    * Bytes of weights that are to be in memory at once: every batch then compiles the graph anew, piece
@@ -100,7 +105,7 @@ export async function evaluateModel(
   if (options.objective === "causal") {
     const cut = cutOf(model.graph);
     const scores = new RowLosses(runner, model, open);
-    return { ...await evaluateCausal(scores, cutAll(batches, cut), sample), cut };
+    return { ...await evaluateCausal(scores, batches, cut, sample, options.peers), cut };
   }
   const executable = await open(model);
   const run = async (batch: TokenBatch) => {
@@ -114,7 +119,7 @@ export async function evaluateModel(
     cut ??= await chooseCut(model.graph, batch, async (rows) => toNumbers(await run(rows)));
     return cut(batch);
   };
-  const result = await evaluateClasses(run, batches, choose, sample);
+  const result = await evaluateClasses(run, batches, choose, sample, options.peers);
   return { ...result, cut: cut! };
 }
 
@@ -123,14 +128,27 @@ type Batches = AsyncIterable<TokenBatch> | Iterable<TokenBatch>;
 async function evaluateCausal(
   scores: RowLosses,
   batches: Batches,
+  cut: RowCut,
   sample: LogitSample,
+  peers: EvaluationPeers | undefined,
 ): Promise<Omit<EvaluationResult, "cut">> {
+  /** The number of targets and the losses of a batch's parts. */
+  const evaluate = async (batch: TokenBatch) => {
+    let count = 0;
+    const losses: number[] = [];
+    for await (const scored of scores.of(cut(batch), () => sample.wanted)) {
+      losses.push(total(toNumbers(scored.losses.read())));
+      count += scored.count;
+      if (scored.logits !== undefined) sample.add(scored.logits.read());
+    }
+    return [count, ...losses];
+  };
   let count = 0;
   const partLosses: number[] = [];
-  for await (const scored of scores.of(batches, () => sample.wanted)) {
-    partLosses.push(total(toNumbers(scored.losses.read())));
-    count += scored.count;
-    if (scored.logits !== undefined) sample.add(scored.logits.read());
+  const all = () => sample.wanted;
+  for await (const [targets, ...losses] of evaluateEach(batches, evaluate, { peers, all })) {
+    count += targets;
+    partLosses.push(...losses);
   }
   if (count === 0) throw new RangeError("There is nothing to evaluate");
   const loss = total(partLosses) / count;
@@ -142,14 +160,15 @@ async function evaluateClasses(
   batches: Batches,
   cut: (batch: TokenBatch) => Promise<readonly TokenBatch[]>,
   sample: LogitSample,
+  peers: EvaluationPeers | undefined,
 ): Promise<Omit<EvaluationResult, "cut">> {
-  let metrics: ClassificationMetrics | undefined;
-  const partLosses: number[] = [];
-  for await (const batch of batches) {
+  /** The number of classes, and for each row the predicted class, the right one and the loss. */
+  const evaluate = async (batch: TokenBatch) => {
+    const found: number[] = [];
     for (const part of await cut(batch)) {
       const logits = await run(part);
       const classes = logits.dims[logits.dims.length - 1];
-      metrics ??= new ClassificationMetrics(classes);
+      if (found.length === 0) found.push(classes);
       const values = toNumbers(logits) as Float32Array;
       const { labels, count } = targetsOf(part);
       const beyond = labels.find((label) => label >= classes);
@@ -159,11 +178,23 @@ async function evaluateClasses(
         );
       }
       for (let row = 0; row < count; row++) {
-        partLosses.push(
-          metrics.add(values.subarray(row * classes, (row + 1) * classes), labels[row]),
-        );
+        const scores = values.subarray(row * classes, (row + 1) * classes);
+        const { predicted, label, loss } = predictionOf(scores, labels[row]);
+        found.push(predicted, label, loss);
       }
       if (sample.wanted) sample.add(logits);
+    }
+    return found;
+  };
+  let metrics: ClassificationMetrics | undefined;
+  const partLosses: number[] = [];
+  const all = () => sample.wanted;
+  for await (const [classes, ...rows] of evaluateEach(batches, evaluate, { peers, all })) {
+    metrics ??= new ClassificationMetrics(classes);
+    for (let at = 0; at < rows.length; at += 3) {
+      const [predicted, label, loss] = rows.slice(at, at + 3);
+      metrics.addPrediction({ predicted, label, loss });
+      partLosses.push(loss);
     }
   }
   if (metrics === undefined) throw new RangeError("There is nothing to evaluate");

@@ -1,6 +1,29 @@
 /** Figures of merit from predictions. */
 import { argmax } from "../statistics.ts";
 
+/** What a classifier makes of an example. */
+export interface Prediction {
+  /** The class with the highest score. */
+  readonly predicted: number;
+  /** The right class. */
+  readonly label: number;
+  /** Cross-entropy in nats. */
+  readonly loss: number;
+}
+
+/**
+ * The prediction that an example's scores are.
+ *
+ * @param logits [classes]
+ * @param label the right class
+ */
+export function predictionOf(logits: ArrayLike<number>, label: number): Prediction {
+  const predicted = argmax(logits);
+  let sum = 0;
+  for (let c = 0; c < logits.length; c++) sum += Math.exp(logits[c] - logits[predicted]);
+  return { predicted, label, loss: Math.log(sum) + logits[predicted] - logits[label] };
+}
+
 /** Counts over an evaluation of a classifier. */
 export class ClassificationMetrics {
   readonly #truePositives: number[];
@@ -21,16 +44,18 @@ export class ClassificationMetrics {
    * @param label the right class
    */
   add(logits: ArrayLike<number>, label: number): number {
-    const best = argmax(logits);
-    let sum = 0;
-    for (let c = 0; c < this.classes; c++) sum += Math.exp(logits[c] - logits[best]);
-    const loss = Math.log(sum) + logits[best] - logits[label];
+    const found = predictionOf(logits, label);
+    this.addPrediction(found);
+    return found.loss;
+  }
+
+  /** Adds one example. */
+  addPrediction({ predicted, label, loss }: Prediction): void {
     this.#lossSum += loss;
-    this.#predicted[best]++;
+    this.#predicted[predicted]++;
     this.#actual[label]++;
-    if (best === label) this.#truePositives[label]++;
+    if (predicted === label) this.#truePositives[label]++;
     this.#count++;
-    return loss;
   }
 
   get count(): number {

@@ -1,10 +1,8 @@
-/** The place of this process among those that an MPI launcher has started. */
-import { Communicator, digestOf } from "../distributed/communicator.ts";
-import { launchedBy } from "../distributed/launcher.ts";
-import { ParameterError, UsageError } from "../errors.ts";
+/** The place of a training among those that an MPI launcher has started. */
+import type { Communicator } from "../distributed/communicator.ts";
+import { joinJob } from "../distributed/job.ts";
+import { ParameterError } from "../errors.ts";
 import type { FineTuneConfig } from "./config.ts";
-import { identityOf } from "./run_loop.ts";
-import type { TrainingParts } from "./training_parts.ts";
 
 /**
  * Joins the job if a launcher started this process.
@@ -18,10 +16,9 @@ export function joinRanks(
   config: FineTuneConfig,
   signal: AbortSignal | undefined,
 ): Communicator | undefined {
-  const { batchSize, collectiveTimeout: timeout, pipeline: stages } = config;
   checkPipeline(config);
-  const launched = launchedBy((name) => Deno.env.get(name));
-  const ranks = launched && Communicator.join(launched, { timeout, signal, stages });
+  const { batchSize, collectiveTimeout: timeout, pipeline: stages } = config;
+  const ranks = joinJob({ timeout, signal, stages, resumes: true });
   if (ranks === undefined) {
     if (stages === 1) return undefined;
     throw new ParameterError(
@@ -57,28 +54,6 @@ function checkPipeline({ pipeline, numeric, ep }: FineTuneConfig): void {
     throw new ParameterError(
       "ep",
       (name) => `${name("pipeline", pipeline)} runs on processors: current value is ${other}`,
-    );
-  }
-}
-
-/**
- * Compares model, data and configuration of all ranks.
- *
- * @throws {UsageError} in all ranks, naming those that differ and in what
- */
-export async function compareRanks(
-  ranks: Communicator,
-  parts: TrainingParts,
-  config: FineTuneConfig,
-): Promise<void> {
-  const identity = { ...identityOf(parts, config), resume: `${config.resume}` };
-  for (const [key, value] of Object.entries(identity)) {
-    const differing = await ranks.differing(digestOf(new TextEncoder().encode(value)));
-    if (differing.length === 0) continue;
-    throw new UsageError(
-      `All ranks must train the same: ${differing.length === 1 ? "rank" : "ranks"} ${
-        differing.join(", ")
-      } and rank 0 differ in ${key.replaceAll("_", " ")}; here it is ${value.slice(0, 80)}`,
     );
   }
 }

@@ -1,6 +1,7 @@
 /** The parameters of a fine-tuning run: what each accepts, and the only place that defines their defaults. */
 import type { ParametersOf } from "../config/parameter.ts";
 import { DATA_PARAMETERS } from "../data/data_config.ts";
+import { RANKS_PARAMETERS } from "../distributed/job.ts";
 import { NON_LINEARITIES } from "../lora/bottleneck/config.ts";
 import { METHODS } from "../lora/peft_type.ts";
 import { RUNTIME_PARAMETERS } from "../runtime/runtime_parameters.ts";
@@ -78,7 +79,7 @@ export const FINE_TUNE_PARAMETERS = {
   minBattery: { kind: "integer", default: 20, min: 0, max: 100 },
   window: { kind: "text" },
   pipeline: { kind: "integer", default: 1, min: 1 },
-  collectiveTimeout: { kind: "integer", default: 60, min: 1 },
+  ...RANKS_PARAMETERS,
   ...RUNTIME_PARAMETERS,
 } as const satisfies ParametersOf<FineTuneConfig>;
 

@@ -2,11 +2,13 @@
 import type { TokenBatch } from "../data/targets.ts";
 import type { BatchSource } from "../train/step.ts";
 import type { Communicator } from "../distributed/communicator.ts";
+import { compareRanks } from "../distributed/job.ts";
 import { checkRuns } from "./check_runs.ts";
 import { EXIT, GraftError } from "../errors.ts";
 import type { FineTuneConfig, FineTuneInput } from "./config.ts";
 import type { FineTuneEvent, OnEvent } from "./events.ts";
-import { compareRanks, joinRanks } from "./join_ranks.ts";
+import { joinRanks } from "./join_ranks.ts";
+import { identityOf } from "./run_loop.ts";
 import { prepareTraining } from "./prepare_training.ts";
 import { resolveConfig } from "./resolve_config.ts";
 import { type FineTuneResult, runTraining } from "./run_training.ts";
@@ -84,7 +86,8 @@ export class Trainer implements Disposable {
     }
     const parts = await prepareTraining(config, { own: { peers: ranks }, onEvent: told, signal });
     if (ranks !== undefined) {
-      await compareRanks(ranks, parts, config);
+      const identity = { ...identityOf(parts, config), resume: `${config.resume}` };
+      await compareRanks(ranks, identity, "train");
       ranks.endPreparation();
     }
     return new Trainer(config, parts, told, ranks, ending);

@@ -2,9 +2,13 @@
 import { type Given, wholeConfig } from "../config/given.ts";
 import type { ParametersOf } from "../config/parameter.ts";
 import { DATA_PARAMETERS, type DataConfig } from "../data/data_config.ts";
+import { batchesDigest } from "../data/batches_digest.ts";
 import type { Batch, Batches, PrepareReport, Task } from "../data/mod.ts";
+import type { Communicator } from "../distributed/communicator.ts";
+import { compareRanks, inJob, RANKS_PARAMETERS, type RanksConfig } from "../distributed/job.ts";
 import { BadInputError } from "../errors.ts";
 import type { EvaluationResult } from "../eval/evaluate.ts";
+import { modelDigest } from "../lora/digest.ts";
 import type { AdapterNote } from "../model/adapter_note.ts";
 import { openRunner, type RuntimeOptions } from "../runtime/open_runner.ts";
 import type { RuntimeNote } from "../runtime/runtime_note.ts";
@@ -15,7 +19,7 @@ import { openChosen } from "./open_chosen.ts";
 import type { Watch } from "./watch.ts";
 
 /** What is evaluated, and on which data. */
-export interface EvaluateConfig extends DataConfig, RuntimeOptions {
+export interface EvaluateConfig extends DataConfig, RuntimeOptions, RanksConfig {
   /** Folder of an ONNX model, its `.onnx` file, the name of a pulled model, or `default`. */
   readonly model: string;
   /** Folder or name of an adapter to evaluate on the model without merging it; default none. */
@@ -30,6 +34,7 @@ export interface EvaluateConfig extends DataConfig, RuntimeOptions {
 export const EVALUATE_PARAMETERS = {
   ...DATA_PARAMETERS,
   ...RUNTIME_PARAMETERS,
+  ...RANKS_PARAMETERS,
   model: { kind: "text", required: true },
   adapterPath: { kind: "text" },
   data: { kind: "text", required: true },
@@ -43,6 +48,8 @@ export type EvaluateInput = Given<EvaluateConfig, "model" | "data">;
 export type EvaluateEvent =
   | RuntimeNote
   | AdapterNote
+  /** Several processes evaluate together. */
+  | { readonly kind: "ranks"; readonly count: number; readonly library: string }
   | {
     readonly kind: "encoded";
     /** The file. */
@@ -63,14 +70,16 @@ export interface Evaluation extends EvaluationResult {
 }
 
 /**
- * Measures how well a model, or an adapter on it, predicts held-out data.
+ * Measures how well a model, or an adapter on it, predicts held-out data. Processes that an MPI launcher has
+ * started take the batches in turn, and all get the whole result.
  *
  * @returns mean loss in nats per target token or row; perplexity, or accuracy and macro F1 from 0 to 1
  * @throws {ParameterError} for a setting that is unknown, missing or out of range
  * @throws {BadInputError} naming file and line, for a model, adapter or data that cannot be used, and if the
  *   loss is not finite
  * @throws {UsageError} if the model gives no scores, or the order of its classes is unknown
- * @throws {RuntimeFailure} if ONNX Runtime is missing or failed
+ * @throws {RuntimeFailure} if ONNX Runtime, or the MPI library of a job, is missing or failed
+ * @throws {LostPeerError} if another process of a job is gone
  *
  * @example
  * ```ts
@@ -89,6 +98,24 @@ export async function evaluate(
   { onEvent = () => {}, signal }: Watch<EvaluateEvent> = {},
 ): Promise<Evaluation> {
   const config = wholeConfig<EvaluateConfig>(EVALUATE_PARAMETERS, input);
+  return await inJob(
+    { timeout: config.collectiveTimeout, signal },
+    (ranks) => evaluateOn(config, { onEvent, signal: ranks?.ending ?? signal }, ranks),
+  );
+}
+
+/** What a process evaluates. */
+export type EvaluationConfig = Omit<EvaluateConfig, keyof RanksConfig>;
+
+/** {@linkcode evaluate} in a process whose place in a job, if it has one, is known. */
+export async function evaluateOn(
+  config: EvaluationConfig,
+  { onEvent = () => {}, signal }: Watch<EvaluateEvent> = {},
+  ranks?: Communicator,
+): Promise<Evaluation> {
+  if (ranks !== undefined) {
+    onEvent({ kind: "ranks", count: ranks.count, library: ranks.library });
+  }
   using opened = await openChosen(config, onEvent);
   using data = await loadEvaluationData(
     opened,
@@ -101,8 +128,15 @@ export async function evaluate(
   });
   const { task, path } = data;
   const measure = await evaluatorFor(runner, config.threads, opened.model, task);
+  if (ranks !== undefined) {
+    const everyBatch = eachBatch(data.batches, () => {}, signal);
+    const identity = { model: modelDigest(opened.model), data: await batchesDigest(everyBatch) };
+    await compareRanks(ranks, identity, "evaluate");
+    ranks.endPreparation();
+  }
   const result = await measure(opened.model, eachBatch(data.batches, onEvent, signal), {
     objective: task,
+    peers: ranks,
   });
   if (!Number.isFinite(result.loss)) {
     throw new BadInputError(

@@ -7,7 +7,12 @@ import { atRank } from "../lora/compose/at_rank.ts";
 import type { CombinedAdapter } from "../lora/compose/combine_adapters.ts";
 import { saveAdapter } from "../model/adapter_dir.ts";
 import { RUNTIME_PARAMETERS } from "../runtime/runtime_parameters.ts";
-import { evaluate, type EvaluateConfig, type EvaluateEvent, type Evaluation } from "./evaluate.ts";
+import {
+  type EvaluateEvent,
+  evaluateOn,
+  type Evaluation,
+  type EvaluationConfig,
+} from "./evaluate.ts";
 import type { Watch } from "./watch.ts";
 
 /** What an adapter of a rank gives. */
@@ -39,7 +44,7 @@ export type MeasureEvent =
   | { readonly kind: "measuring"; readonly rank?: number };
 
 /** How the data is read and computed. */
-type MeasureConfig = Omit<EvaluateConfig, "adapterPath">;
+type MeasureConfig = Omit<EvaluationConfig, "adapterPath">;
 
 /**
  * Evaluates an adapter at ranks, and the base.
@@ -60,13 +65,13 @@ export async function measureRanks(
   const folder = Deno.makeTempDirSync({ prefix: "graft-ranks-" });
   try {
     onEvent({ kind: "measuring" });
-    const base = await ofBase(() => evaluate(settings, { onEvent, signal }));
+    const base = await ofBase(() => evaluateOn(settings, { onEvent, signal }));
     const found: Evaluation[] = [];
     for (const rank of ranks) {
       onEvent({ kind: "measuring", rank });
       const adapterPath = join(folder, String(rank));
       saveAdapter(adapterPath, { ...atRank(adapter, rank), card });
-      found.push(await evaluate({ ...settings, adapterPath }, { onEvent, signal }));
+      found.push(await evaluateOn({ ...settings, adapterPath }, { onEvent, signal }));
     }
     const whole = found.at(-1)!;
     const gain = base === undefined ? 0 : base.loss - whole.loss;

@@ -9,6 +9,7 @@ import { firstTargets } from "../data/slice_batch.ts";
 import { targetsOf, type TokenBatch } from "../data/targets.ts";
 import { GraftError } from "../errors.ts";
 import { cutOf } from "../eval/choose_cut.ts";
+import { evaluateEach, type EvaluationPeers } from "../eval/evaluate_each.ts";
 import {
   evaluateModel,
   type EvaluationResult,
@@ -86,12 +87,13 @@ export function evaluatorInFloats(
     using step = new PlannedModel(planned);
     const cut = cutOf(model.graph);
     const difference = await differenceFrom(step, first.flatMap(cut), logits);
-    if (!(difference <= (allowsRounding(model.graph) ? DYNAMIC_TOLERANCE : FORWARD_TOLERANCE))) {
+    const tolerance = allowsRounding(model.graph) ? DYNAMIC_TOLERANCE : FORWARD_TOLERANCE;
+    if (!await allAgree(difference <= tolerance, options.peers)) {
       return await evaluateModel(runner, model, all, options);
     }
     const atOnce = { tokens: TOKENS_AT_ONCE, packing: packingRules(planned, {}) };
     const { loss, count, partLosses } = options.known === undefined
-      ? await lossOf(new MicroBatches(step, atOnce, 1, cut), all)
+      ? await lossOf(new MicroBatches(step, atOnce, 1, cut), all, options.peers)
       : meanOf(options.known);
     const classes = logits.length / runtimes.count;
     return {
@@ -170,6 +172,13 @@ async function differenceFrom(
   return relativeDistance(found, runtimes);
 }
 
+/** Processes that round differently must go on alike. */
+async function allAgree(own: boolean, peers: EvaluationPeers | undefined): Promise<boolean> {
+  if (peers === undefined) return own;
+  const [opposed] = await peers.sum([own ? 0 : 1]);
+  return opposed === 0;
+}
+
 function meanOf({ losses, targets }: KnownLosses) {
   const count = total(targets);
   return { loss: total(losses) / count, count, partLosses: losses };
@@ -178,11 +187,15 @@ function meanOf({ losses, targets }: KnownLosses) {
 async function lossOf(
   parts: StepModel<TokenBatch>,
   batches: AsyncIterable<TokenBatch>,
+  peers: EvaluationPeers | undefined,
 ): Promise<Pick<EvaluationResult, "loss" | "count" | "partLosses">> {
   let count = 0;
   const partLosses: number[] = [];
-  for await (const batch of batches) {
+  const evaluate = async (batch: TokenBatch) => {
     const { lossSum, targetCount } = await parts.evaluate(batch);
+    return [lossSum, targetCount];
+  };
+  for await (const [lossSum, targetCount] of evaluateEach(batches, evaluate, { peers })) {
     partLosses.push(lossSum);
     count += targetCount;
   }

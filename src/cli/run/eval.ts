@@ -13,9 +13,11 @@ import { DATA_FLAGS } from "../data_flags.ts";
 import { noteEncoded } from "../train/encoded_note.ts";
 import { boolean, integer, text } from "../flags.ts";
 import { formatCount, formatShare } from "../terminal/format.ts";
+import { ofFirstRank } from "../terminal/first_rank.ts";
 import { longWork } from "../terminal/long_work.ts";
 import { MODEL_TEXT } from "../models/model_text.ts";
 import type { Terminal } from "../terminal/output.ts";
+import { RANKS_FLAGS } from "../ranks_flags.ts";
 import { RUNTIME_FLAGS } from "../runtime_flags.ts";
 import { noteOfRuntime } from "../open_runner.ts";
 
@@ -42,6 +44,7 @@ export default command({
     ...DATA_FLAGS,
     batchSize: integer("Rows per batch; rows of like length go together", P.batchSize),
     json: boolean("Print JSON", { default: false }),
+    ...RANKS_FLAGS,
     ...RUNTIME_FLAGS,
   },
   examples: [
@@ -53,9 +56,14 @@ export default command({
       command: "graft eval ./merged --data banking_test.csv",
       does: "accuracy and macro F1 of a merged classifier",
     },
+    {
+      command: "mpirun -n 4 --host a,b,c,d graft eval ./smollm2-int4 --data ./data",
+      does: "the same figures, from four boards that take the batches in turn",
+    },
   ],
   needs: ["run"],
-  async run({ flags, operands, terminal }) {
+  async run({ flags, operands, terminal: own }) {
+    const terminal = ofFirstRank(own);
     const model = flags.model ?? operands[0];
     if (model === undefined) {
       throw new UsageError("graft eval needs a model: `graft eval MODEL --data PATH`");
@@ -89,6 +97,8 @@ function tell(event: EvaluateEvent, show: (line: string) => void, terminal: Term
       return noteOfRuntime(event.message);
     case "adapter note":
       return terminal.note(event.text);
+    case "ranks":
+      return terminal.note(`${event.count} ranks evaluate together (${event.library})`);
     case "encoded":
       return noteEncoded(withCarriedNames(event.path), event.report, event.classes, terminal);
     case "batch":

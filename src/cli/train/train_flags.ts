@@ -3,6 +3,7 @@ import { FINE_TUNE_PARAMETERS, type FineTuneConfig } from "../../finetune/mod.ts
 import { DATA_FLAGS } from "../data_flags.ts";
 import { boolean, integer, list, map, number, text, type Values } from "../flags.ts";
 import { MODEL_TEXT } from "../models/model_text.ts";
+import { RANKS, RANKS_FLAGS } from "../ranks_flags.ts";
 import { RUNTIME_FLAGS } from "../runtime_flags.ts";
 
 const P = FINE_TUNE_PARAMETERS;
@@ -13,7 +14,6 @@ const TRAINING = "Training";
 const REPORTS = "Evaluation and reports";
 const SAVING = "Saving and resuming";
 const PAUSING = "Pausing";
-const RANKS = "Several boards (under mpirun)";
 
 export const TRAIN_FLAGS = {
   config: text("YAML file with these flags under their snake_case names; flags here win", {
@@ -225,11 +225,7 @@ export const TRAIN_FLAGS = {
     "Ranks among which the layers are divided, so that each has a part of the model only",
     { ...P.pipeline, placeholder: "N", group: RANKS },
   ),
-  collectiveTimeout: integer("Seconds after which a rank that does not answer counts as lost", {
-    ...P.collectiveTimeout,
-    placeholder: "SECONDS",
-    group: RANKS,
-  }),
+  ...RANKS_FLAGS,
   ...RUNTIME_FLAGS,
 } as const;
 
