@@ -21,7 +21,11 @@ function opened(arithmetic: Arithmetic, passes: Numeric[]): Opened {
     arithmetic,
     parameters: [{ grad: { read: () => ({ dtype: "float32", dims: [1], bytes: ONE }) } }],
     zeroGrad() {},
-    async accumulate(_batch: TokenBatch, _seed: number, _upcoming: undefined, how: Arithmetic) {
+    async accumulate(
+      _batch: TokenBatch,
+      _seed: number,
+      { arithmetic: how }: { arithmetic: Arithmetic },
+    ) {
       const numeric = numericOf(how);
       passes.push(numeric);
       await new Promise((resolve) => setTimeout(resolve, PASS[numeric]));

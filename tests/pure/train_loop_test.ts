@@ -21,7 +21,7 @@ import {
   writeParameters,
 } from "../../src/train/loop.ts";
 import type { Gate } from "../../src/train/pause.ts";
-import type { BatchSource, Upcoming } from "../../src/train/step.ts";
+import type { BatchSource, StepOptions } from "../../src/train/step.ts";
 import { HostAdamW, LeastSquares, planeData, type Rows } from "../helpers/host_training.ts";
 
 const SETTINGS: TrainSettings = {
@@ -187,9 +187,9 @@ Deno.test("train() tells the model of the batch that comes next, whatever step i
   const accumulate = model.accumulate.bind(model);
   const upcoming: (Rows | undefined)[] = [];
   const taken: Rows[] = [];
-  model.accumulate = async (batch, seed, next?: Upcoming<Rows>) => {
+  model.accumulate = async (batch, seed, options?: StepOptions<Rows>) => {
     taken.push(batch);
-    upcoming.push(await next?.());
+    upcoming.push(await options?.upcoming?.());
     return accumulate(batch, seed);
   };
   for (const accumulation of [1, 2]) {

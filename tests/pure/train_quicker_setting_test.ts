@@ -13,7 +13,7 @@ function modelTaking(milliseconds: Readonly<Record<Numeric, readonly number[]>>)
   const step = {
     parameters: [],
     zeroGrad() {},
-    accumulate(_batch: TokenBatch, _seed: number, _upcoming: undefined, arithmetic: Arithmetic) {
+    accumulate(_batch: TokenBatch, _seed: number, { arithmetic }: { arithmetic: Arithmetic }) {
       last = numericOf(arithmetic);
       time += left[last].shift()!;
       return Promise.resolve({ loss: 0, targets: 1 });
