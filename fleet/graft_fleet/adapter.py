@@ -28,12 +28,18 @@ class Adapter:
 
 @dataclass(frozen=True)
 class Update:
-    """What a box sent back: its adapter after training, and what the training was of."""
+    """What a box sent back: its adapter after training, and what the training was of.
+
+    `before` and `after` are losses on rows that the box holds out, of the adapter that came and of its own;
+    None where it holds out none.
+    """
 
     node: int
     adapter: Adapter
     examples: float
     loss: float
+    before: float | None = None
+    after: float | None = None
 
 
 @dataclass(frozen=True)

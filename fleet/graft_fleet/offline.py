@@ -2,10 +2,14 @@
 
 Reads one JSON object a line from standard input and answers each with one line; everything between is
 what `flwr run` does, from the checks of the answers to the adapter that is kept. The first line is
-{"settings": {...}}, as in `[tool.flwr.app.config]`. Each further one is a round of answers:
-{"replies": [{"box": 1, "layers": [...], "path": FILE, "num-examples": 10, "train-loss": 0.5}, ...]},
-FILE having the float32 numbers of the array. The answer has the round's record, the layers of the new
-global adapter, and "path": the file with its numbers.
+{"settings": {...}}, as in `[tool.flwr.app.config]`. Each further one is a round, with the boxes that were
+asked and what some of them answered:
+
+{"boxes": [1, 2], "replies": [{"box": 1, "layers": [...], "path": FILE, "num-examples": 10,
+"train-loss": 0.5}]}
+
+FILE has the float32 numbers of the array; "parts" may be there, too. The answer has the round's record,
+the layers of the new global adapter, and "path": the file with its numbers.
 """
 
 import json
@@ -90,9 +94,11 @@ def main() -> None:
     strategy = FleetStrategy(settings, history, history.start())
     folder = Path(settings.save_path)
     for number, line in enumerate(sys.stdin, 1):
-        answers = {answer["box"]: answer for answer in json.loads(line)["replies"]}
-        grid = KnownBoxes(list(answers))
+        asked_for = json.loads(line)
+        answers = {answer["box"]: answer for answer in asked_for["replies"]}
+        grid = KnownBoxes(asked_for["boxes"])
         asked = strategy.configure_train(number, strategy.arrays(), ConfigRecord(), grid)
+        asked = [m for m in asked if m.metadata.dst_node_id in answers]
         strategy.aggregate_train(
             number, [reply_to(m, answers[m.metadata.dst_node_id]) for m in asked]
         )

@@ -12,6 +12,7 @@ from .layout import Layers, LayoutError, parse_layers, split
 
 ADAPTER, LAYOUT, METRICS = "adapter", "layout", "metrics"
 EXAMPLES, TRAIN_LOSS = "num-examples", "train-loss"
+BEFORE, AFTER = "loss-before", "loss-after"
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,13 @@ def _read_update(node: int, content: RecordDict, expected: Expected) -> Update:
     if not np.all(np.isfinite(vector)):
         raise LayoutError("the adapter has numbers that are not finite")
     metrics = _record(content, METRICS, MetricRecord)
-    examples, loss = _number(metrics, EXAMPLES), _number(metrics, TRAIN_LOSS)
-    if examples <= 0:
-        raise LayoutError(f'"{EXAMPLES}" is {examples}: must be > 0')
-    return Update(node, Adapter(layers, vector, expected.parts, expected.alpha), examples, loss)
+    examples, loss = _finite(metrics, EXAMPLES), _finite(metrics, TRAIN_LOSS)
+    if examples is None or examples <= 0:
+        raise LayoutError(f'"{EXAMPLES}" is no number > 0')
+    if loss is None:
+        raise LayoutError(f'"{TRAIN_LOSS}" is no finite number')
+    adapter = Adapter(layers, vector, expected.parts, expected.alpha)
+    return Update(node, adapter, examples, loss, _finite(metrics, BEFORE), _finite(metrics, AFTER))
 
 
 def _record(content: RecordDict, name: str, kind: type):
@@ -99,11 +103,9 @@ def _read_array(record: ArrayRecord) -> np.ndarray:
     return vector
 
 
-def _number(metrics: MetricRecord, name: str) -> float:
+def _finite(metrics: MetricRecord, name: str) -> float | None:
     value = metrics.get(name)
-    if not isinstance(value, (int, float)) or not math.isfinite(value):
-        raise LayoutError(f'"{name}" is no finite number')
-    return float(value)
+    return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else None
 
 
 def most_common_layers(updates: list[Update]) -> Layers | None:
@@ -140,11 +142,8 @@ def read_losses(replies: list[Message]) -> list[dict[str, float]]:
         record = reply.content.get(METRICS)
         if not isinstance(record, MetricRecord):
             continue
-        numbers = {
-            name: float(value)
-            for name in (EXAMPLES, "loss", "accuracy")
-            if isinstance(value := record.get(name), (int, float)) and math.isfinite(value)
-        }
+        found_numbers = {name: _finite(record, name) for name in (EXAMPLES, "loss", "accuracy")}
+        numbers = {name: value for name, value in found_numbers.items() if value is not None}
         if numbers.get(EXAMPLES, 0) > 0 and "loss" in numbers:
             found.append(numbers)
     return found

@@ -93,7 +93,6 @@ def _check(s: Settings) -> None:
         _within(s, name, 1, 2**31 - 1)
     for name in ("global-rank", "malicious", "seed"):
         _within(s, name, 0, 2**31 - 1)
-    _within(s, "reply-share", 0.0, 1.0)
     _within(s, "fraction-evaluate", 0.0, 1.0)
     for name in (
         "round-timeout",
@@ -108,8 +107,9 @@ def _check(s: Settings) -> None:
         value = _value(s, name)
         if value != 0 and not 1 <= value < float("inf"):
             raise SettingError(f"{name} must be 0 (no limit) or >= 1: current value is {value}")
-    if not 0 < s.fraction <= 1:
-        raise SettingError(f"fraction must be in (0, 1]: current value is {s.fraction}")
+    for name in ("fraction", "reply-share"):
+        if not 0 < _value(s, name) <= 1:
+            raise SettingError(f"{name} must be in (0, 1]: current value is {_value(s, name)}")
     if not 0 <= s.trim < 0.5:
         raise SettingError(f"trim must be in [0, 0.5): current value is {s.trim}")
     if not 0 < s.dp_delta < 1:

@@ -24,7 +24,17 @@ from .flower_mean import flower_mean, spent_epsilon, strategy_for
 from .history import History, Start
 from .layout import format_layers
 from .limits import Limited, limit, product_distances, vector_distances
-from .received import ADAPTER, EXAMPLES, LAYOUT, TRAIN_LOSS, Expected, read_losses, sort_replies
+from .received import (
+    ADAPTER,
+    AFTER,
+    BEFORE,
+    EXAMPLES,
+    LAYOUT,
+    TRAIN_LOSS,
+    Expected,
+    read_losses,
+    sort_replies,
+)
 from .settings import Settings
 from .stack import stack
 
@@ -129,6 +139,7 @@ class FleetStrategy(Strategy):
             "clipped": [u.node for u, c in zip(updates, limited.keeps, strict=True) if c < 1],
             EXAMPLES: float(sum(u.examples for u in updates)),
             TRAIN_LOSS: float(limited.shares @ [u.loss for u in updates]),
+            **_held_out(limited),
             **figures,
             "seconds": round(time.monotonic() - self._began, 3),
         }
@@ -221,8 +232,26 @@ class FleetStrategy(Strategy):
         self._flower.summary()
 
 
+def _held_out(limited: Limited) -> dict[str, float]:
+    """Mean losses on rows that boxes hold out, of those that do: the global adapter's, then their own."""
+    pairs = [
+        (share, update.before, update.after)
+        for share, update in zip(limited.shares, limited.updates, strict=True)
+        if update.before is not None and update.after is not None
+    ]
+    if not pairs:
+        return {}
+    shares, before, after = map(np.array, zip(*pairs, strict=True))
+    return {
+        BEFORE: float(shares @ before / shares.sum()),
+        AFTER: float(shares @ after / shares.sum()),
+    }
+
+
 def _words(record: dict) -> str:
     parts = [f"{record['replies']} of {record['sampled']} boxes, loss {record[TRAIN_LOSS]:.4f}"]
+    if BEFORE in record:
+        parts.append(f"on rows held out {record[BEFORE]:.4f}, after training {record[AFTER]:.4f}")
     if record["rejected"]:
         parts.append(f"{len(record['rejected'])} left out")
     if record["clipped"]:

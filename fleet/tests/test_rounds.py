@@ -73,7 +73,7 @@ class Rounds(unittest.TestCase):
             "the rank of": reply_content(vector_for(layers_of_rank(300), 1), layers_of_rank(300)),
             "in the fleet": reply_content(good, (Layer("other", 2, 6, 8), *LAYERS[1:])),
             "those of the fleet have 3": reply_content(good[:-15], LAYERS[:2]),
-            "must be > 0": reply_content(good, examples=0),
+            "is no number > 0": reply_content(good, examples=0),
             '"train-loss" is no finite number': reply_content(good, loss=float("nan")),
             'must be "AB"': reply_content(good, parts="B"),
         }
@@ -204,6 +204,20 @@ class Rounds(unittest.TestCase):
         self.run_fleet([answer(1.0, 1), answer(2.0, 3)], fraction_evaluate=1.0)
         _, line = lines(self.folder)
         self.assertEqual((line["loss"], line["evaluated"]), (1.75, 2))
+
+    def test_losses_on_rows_held_out_are_means_over_the_boxes_that_have_them(self):
+        def answer(seed, examples, **losses):
+            content = reply_content(vector_for(LAYERS, seed), examples=examples)
+            for name, loss in losses.items():
+                content["metrics"][f"loss-{name}"] = loss
+            return always(content)
+
+        self.run_fleet(
+            [answer(1, 1, before=3.0, after=2.0), answer(2, 3, before=1.0, after=1.0), box(3)]
+        )
+        (line,) = lines(self.folder)
+        self.assertAlmostEqual(line["loss-before"], 1.5)
+        self.assertAlmostEqual(line["loss-after"], 1.25)
 
     def test_settings_that_cannot_be_are_refused_by_name(self):
         for config, words in (

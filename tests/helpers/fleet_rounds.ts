@@ -70,14 +70,21 @@ export class FleetRounds implements AsyncDisposable {
     return join(this.#folder, "run", `round-${String(round).padStart(4, "0")}`);
   }
 
-  /** Gives the server the replies of a round. */
-  async round(replies: readonly FleetReply[]): Promise<FleetRound> {
+  /**
+   * Gives the server the replies of a round.
+   *
+   * @param boxes all that were asked; default: those that reply
+   */
+  async round(
+    replies: readonly FleetReply[],
+    boxes = replies.map(({ box }) => box),
+  ): Promise<FleetRound> {
     const answers = replies.map(({ vector, examples, loss, ...reply }) => {
       const path = join(this.#folder, `${reply.box}.f32`);
       Deno.writeFileSync(path, new Uint8Array(vector.buffer, vector.byteOffset, vector.byteLength));
       return { ...reply, path, "num-examples": examples, "train-loss": loss };
     });
-    this.#send({ replies: answers });
+    this.#send({ boxes, replies: answers });
     const { value, done } = await this.#lines.read();
     if (done) throw new Error("The server part has ended");
     const { record, layers, path } = JSON.parse(value);
