@@ -140,6 +140,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[] | undefined>> = {
     "src/train",
     "src/finetune",
     "src/jobs",
+    "src/tasks",
+    "src/service",
   ],
   "src/cli": undefined,
 };

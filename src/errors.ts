@@ -20,8 +20,8 @@ export const EXIT = {
   /** ONNX Runtime is missing, too old or failed. */
   runtime: 69,
   /**
-   * Another try may succeed: the hub cannot be reached or does not answer like a hub; the service is
-   * busy.
+   * Another try may succeed: the hub, or another server, cannot be reached or does not answer like one;
+   * the service is busy.
    */
   tryAgain: 75,
   /** The hub refuses access: a token or an agreement is missing. */
@@ -163,6 +163,20 @@ export class StorageError extends GraftError {
 export class HubError extends GraftError {
   /** Name of the class. */
   override name = "HubError";
+  /**
+   * Makes the error.
+   *
+   * @param message what is wrong and what to do
+   */
+  constructor(message: Message, options?: ErrorOptions) {
+    super(message, EXIT.tryAgain, options);
+  }
+}
+
+/** A server that graft is a client of cannot be reached, or does not answer as it should. */
+export class ServerError extends GraftError {
+  /** Name of the class. */
+  override name = "ServerError";
   /**
    * Makes the error.
    *

@@ -93,6 +93,10 @@ export const ENVIRONMENT: readonly (readonly [name: string, meaning: string])[] 
     "seconds of silence after which a connection is tried again; 30 if absent",
   ],
   [
+    "NATS_URL, NATS_CREDS, NATS_NKEY, NATS_USER, NATS_PASSWORD, NATS_TOKEN, NATS_CERT, NATS_KEY, NATS_CA",
+    "server and credentials of graft fleet, as the nats command line has them",
+  ],
+  [
     "OTEL_EXPORTER_OTLP_ENDPOINT",
     "collector that graft serve and the service send traces of requests to; none if absent; " +
     "docs/serve.md has the other variables of OpenTelemetry",

@@ -1,5 +1,6 @@
 /**
- * The job that the timer starts: new data → train → merge → evaluate → promote.
+ * The job that the timer starts: new data → train → merge → evaluate → promote. A release of a fleet is
+ * installed by the same job: what others trained takes the place of the training.
  *
  * Every completed step is recorded. A killed job continues after the last recorded step; each step can
  * be repeated, and only the link that a promotion changes is visible to others.
@@ -31,6 +32,8 @@ export type StepEnd<T = undefined> =
 
 /** The steps of a job; {@linkcode ChildSteps} runs them as processes. */
 export interface JobSteps {
+  /** The release that the job installs, by its id; absent for a round. */
+  readonly release?: string;
   /**
    * Copies the data for a cycle.
    *
@@ -112,13 +115,13 @@ class CycleEnd extends Error {
   }
 }
 
-/** The unfinished cycle, or a new one if there is new data. */
+/** The unfinished cycle of the same work, or a new one if there is new data. */
 async function openCycle(
   state: ServiceState,
   steps: JobSteps,
   log: Log,
 ): Promise<Cycle | "no data" | "nothing new"> {
-  const { last, inUse } = state.standing;
+  const { last, lastRound, inUse } = state.standing;
   const found = state.records.at(-1);
   if (found?.step === "found") {
     const { damagedLine, keptAs } = found;
@@ -130,6 +133,15 @@ async function openCycle(
     });
   }
   if (last !== undefined && last.done !== "ended") {
+    if (last.release !== steps.release) {
+      // What has a record cannot wait: there is one cycle at a time.
+      const why = steps.release === undefined
+        ? "a round began; the release is installed again after it"
+        : "a release came; the next round begins again";
+      state.record({ step: "failed", cycle: last.name, why });
+      log("notice", `Cycle ${last.name} is given up: ${why}`, { CYCLE: last.name, STEP: "failed" });
+      return await openCycle(state, steps, log);
+    }
     log("notice", `Going on with cycle ${last.name} after "${last.done}"`, {
       CYCLE: last.name,
       STEP: "resumed",
@@ -142,13 +154,15 @@ async function openCycle(
   const snapshot = await steps.snapshot(folder, inUse === null ? null : state.model(inUse));
   if (snapshot === undefined) return "no data";
   const { digest: data, rows, heldOut, guessLoss, forgotten } = snapshot;
-  if (last?.data === data && !last.failed) {
+  if (steps.release === undefined && lastRound?.data === data && !lastRound.failed) {
     removeDirectory(folder);
     return "nothing new";
   }
   const gone = forgotten === 0 ? {} : { forgotten };
-  state.record({ step: "begun", cycle: name, data, rows, heldOut, guessLoss, ...gone });
-  log("notice", `Cycle ${name} begins with ${rows} rows, ${heldOut} held out`, {
+  const { release } = steps;
+  state.record({ step: "begun", cycle: name, data, rows, heldOut, guessLoss, release, ...gone });
+  const what = release === undefined ? "begins" : `installs release ${release.slice(0, 12)}`;
+  log("notice", `Cycle ${name} ${what} with ${rows} rows, ${heldOut} held out`, {
     CYCLE: name,
     STEP: "begun",
     ROWS: rows,

@@ -22,7 +22,7 @@ type Fields = Readonly<Record<string, Check>>;
 const FIELDS: { readonly [Step in JournalEvent["step"]]: Fields } = {
   begun: {
     ...{ cycle, data: text, rows: count, heldOut: count },
-    ...{ guessLoss: optional(loss), forgotten: optional(count) },
+    ...{ guessLoss: optional(loss), forgotten: optional(count), release: optional(text) },
   },
   interrupted: { cycle, why: text },
   trained: { cycle },

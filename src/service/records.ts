@@ -25,6 +25,8 @@ export type JournalEvent =
     readonly guessLoss?: number;
     /** Number of rows that the model in use learned from and that are missing now; absent for none. */
     readonly forgotten?: number;
+    /** The release that the cycle installs, by its id; absent for a round, which trains. */
+    readonly release?: string;
   }
   /** A child was killed, or the job was stopped; the cycle continues later. */
   | { readonly step: "interrupted"; readonly cycle: CycleName; readonly why: string }
@@ -69,6 +71,8 @@ export type JournalRecord = JournalEvent & { readonly at: string };
 export interface Cycle {
   readonly name: CycleName;
   readonly data: string;
+  /** The release that it installs; absent for a round. */
+  readonly release?: string;
   readonly guessLoss?: number;
   readonly done: "begun" | "trained" | "merged" | "evaluated" | "ended";
   /** Whether it ended with a failure: the same data may be tried again. */
@@ -80,6 +84,8 @@ export interface Cycle {
 /** The state that all records define. */
 export interface Standing {
   readonly last?: Cycle;
+  /** The last round that has ended: the same data is not learned from again, unless it failed. */
+  readonly lastRound?: Cycle;
   /** The model that should be in use; `null` for the base. */
   readonly inUse: CycleName | null;
   /** Earlier models that a rollback returns to, the most recent one last. */
@@ -90,15 +96,27 @@ export interface Standing {
 
 /** Computes the state from the records, in order. */
 export function standingOf(records: readonly JournalRecord[]): Standing {
-  return records.reduce<Standing>(after, { inUse: null, before: [], promoted: [] });
+  return records.reduce<Standing>(
+    (before, record) => withLastRound(after(before, record)),
+    { inUse: null, before: [], promoted: [] },
+  );
+}
+
+function withLastRound(standing: Standing): Standing {
+  const { last } = standing;
+  if (last?.done !== "ended" || last.release !== undefined) return standing;
+  return { ...standing, lastRound: last };
 }
 
 function after(standing: Standing, record: JournalRecord): Standing {
   const { last, before, inUse } = standing;
   switch (record.step) {
     case "begun": {
-      const { cycle: name, data, guessLoss } = record;
-      return { ...standing, last: { name, data, guessLoss, done: "begun", failed: false } };
+      const { cycle: name, data, guessLoss, release } = record;
+      return {
+        ...standing,
+        last: { name, data, guessLoss, release, done: "begun", failed: false },
+      };
     }
     case "interrupted":
       return standing;
@@ -132,6 +150,7 @@ function after(standing: Standing, record: JournalRecord): Standing {
       };
     case "promoted":
       return {
+        ...standing,
         last: last && { ...last, done: "ended" },
         inUse: record.cycle,
         before: [...before, inUse],

@@ -14,8 +14,9 @@ export function formatRecord(record: JournalRecord): string {
 function factsOf(record: JournalRecord): string {
   switch (record.step) {
     case "begun": {
-      const { cycle, rows, heldOut, forgotten = 0 } = record;
-      return `${cycle}: ${formatCount(rows)} rows, ${formatCount(heldOut)} held out` +
+      const { cycle, rows, heldOut, forgotten = 0, release } = record;
+      const what = release === undefined ? cycle : `${cycle}: release ${release.slice(0, 12)}`;
+      return `${what}: ${formatCount(rows)} rows, ${formatCount(heldOut)} held out` +
         (forgotten === 0 ? "" : `, without ${formatCount(forgotten)} that are gone`);
     }
     case "trained":

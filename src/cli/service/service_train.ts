@@ -1,23 +1,16 @@
 /** `graft service train`: what the timer starts: train on new data, evaluate, promote what is better. */
 import { join } from "@std/path";
-import { columnsOf } from "../../data/data_config.ts";
 import { EXIT } from "../../errors.ts";
-import type { FineTuneConfig } from "../../finetune/config.ts";
-import { FINE_TUNE_PARAMETERS } from "../../finetune/parameters.ts";
 import { ChildSteps } from "../../service/child_steps.ts";
 import { type JobResult, runJob } from "../../service/job.ts";
 import { checkRoundUser } from "../../service/round_user.ts";
 import { ServiceState } from "../../service/state.ts";
-import { claimForRound } from "../../service/training_turns.ts";
 import { makeDirectory } from "../../system/durable_files.ts";
 import { openLog } from "../../system/journal_log.ts";
 import { command } from "../command.ts";
-import { parseConfig } from "../../config/file.ts";
-import { DATA_FLAGS } from "../data_flags.ts";
-import { wordsOf } from "../flag_words.ts";
 import { integer, number, text } from "../flags.ts";
-import { readTextFile } from "../run/read.ts";
 import { RUNTIME_FLAGS } from "../runtime_flags.ts";
+import { childSettings } from "./child_settings.ts";
 import { MODEL_FLAG, STATE_FLAG, stateFolder } from "./service_flags.ts";
 import { StopSignal } from "../terminal/stop_signal.ts";
 
@@ -37,10 +30,8 @@ export const JOB_FLAGS = {
   keep: integer("Promoted models to keep", { default: 3, min: 1 }),
 } as const;
 
-/** Share of the prompts to hold out where neither data nor configuration say. */
-const VALIDATION_SPLIT = 0.1;
 /** A training that is killed so often will be killed again. */
-const ATTEMPTS = 3;
+export const ATTEMPTS = 3;
 
 export default command({
   name: "service train",
@@ -67,34 +58,11 @@ export default command({
     checkRoundUser(folder);
     const data = flags.data ?? join(folder, "data");
     makeDirectory(data);
-    const trainConfig = flags.trainConfig === undefined ? "{}\n" : readTextFile(flags.trainConfig);
-    const config = parseConfig(
-      trainConfig,
-      FINE_TUNE_PARAMETERS,
-      flags.trainConfig ?? "the defaults",
-    );
     const log = openLog((line) => terminal.note(line));
+    const settings = childSettings({ ...flags, data }, given, folder, log);
     using state = ServiceState.open(folder);
     using stop = new StopSignal(() => log("notice", "Stopping in order", { EVENT: "stopping" }));
-    using steps = new ChildSteps(
-      {
-        model: flags.model,
-        data,
-        trainConfig,
-        columns: columnsOf(config as Partial<FineTuneConfig>),
-        validationSplit: Number(config.validationSplit ?? VALIDATION_SPLIT),
-        runtimeFlags: wordsOf(flags, Object.keys(RUNTIME_FLAGS).filter((key) => given.has(key))),
-        claimTurn: (signal) =>
-          claimForRound(
-            folder,
-            signal,
-            () => log("notice", "Waits for a fine-tuning job to save a checkpoint"),
-          ),
-        dataFlags: wordsOf(config, Object.keys(DATA_FLAGS)),
-      },
-      log,
-      stop.signal,
-    );
+    using steps = new ChildSteps(settings, log, stop.signal);
     const options = { margin: flags.promoteMargin, keep: flags.keep, attempts: ATTEMPTS };
     const result = await runJob(state, steps, options, log);
     // Under systemd the log has said it, with fields.

@@ -1,0 +1,156 @@
+/** Follows a fleet's order: takes what is new into the inbox, and sends the box's reports. */
+import { equals } from "@std/bytes/equals";
+import { BadInputError, type GraftError, StorageError } from "../../errors.ts";
+import type { Log } from "../../system/journal_log.ts";
+import { VERSION } from "../../version.ts";
+import { openOrder } from "../release/envelope.ts";
+import type { TrustedKeys } from "../release/keys.ts";
+import { type Order, piecesOf, releaseId } from "../release/order.ts";
+import { type BoxReport, type BoxState, encodeReport, hasDecided } from "../release/report.ts";
+import { positionOf } from "../release/waves.ts";
+import type { FleetStore } from "../store/store.ts";
+import { fetchRelease } from "./fetch_release.ts";
+import type { Inbox } from "./inbox.ts";
+import type { Outbox } from "./outbox.ts";
+import { acceptOrder } from "./seen_order.ts";
+
+export interface FollowerSettings {
+  readonly box: string;
+  readonly fleet: string;
+  readonly keys: TrustedKeys;
+  /** Most bytes of a release. */
+  readonly maxBytes: number;
+  /** Time after which a release that failed is tried again. */
+  readonly retryMs: number;
+}
+
+export class Follower {
+  /** What this process has to say about the order, beside what the installing one reports. */
+  #own: BoxReport | undefined;
+  #sent: string | undefined;
+  #handedOverAt: number | undefined;
+  #last: Order | undefined;
+
+  /** @param onHandover called when the installing process has something to do */
+  constructor(
+    readonly store: FleetStore,
+    readonly inbox: Inbox,
+    readonly outbox: Outbox,
+    readonly settings: FollowerSettings,
+    readonly log: Log,
+    readonly onHandover: () => void,
+  ) {
+    inbox.create();
+  }
+
+  /**
+   * Reads the order once, and does what it asks for. Problems with it are logged and reported.
+   *
+   * @returns the revision of the order that was read
+   * @throws {ServerError} if the store does not answer
+   */
+  async look(signal: AbortSignal): Promise<number | undefined> {
+    const stored = await this.store.order();
+    if (stored === undefined) return undefined;
+    const { bytes, revision } = stored;
+    const order = this.#accept(bytes);
+    if (order === undefined) return revision;
+    this.#last = order;
+    const isNew = !equals(this.inbox.order() ?? new Uint8Array(), bytes);
+    if (isNew) this.inbox.saveOrder(bytes.slice());
+    if (isNew || this.#handedOverAt === undefined) this.#handOver();
+    await this.#fetch(order, signal);
+    return revision;
+  }
+
+  /** Sends the box's report if it is another than the last one. */
+  async sendReport(): Promise<void> {
+    const report = this.#report();
+    if (report === undefined) return;
+    const { at: _, ...facts } = report;
+    const text = JSON.stringify(facts);
+    if (text === this.#sent) return;
+    await this.store.report(this.settings.box, encodeReport(report));
+    this.#sent = text;
+  }
+
+  /** Whether the box has nothing more to do about the order that it read last. */
+  isSettled(): boolean {
+    const report = this.#report();
+    return report === undefined || (report.state !== "fetching" && report.state !== "installing" &&
+      (report.sequence === this.#last?.sequence || report.state === "refused"));
+  }
+
+  #accept(envelope: Uint8Array): Order | undefined {
+    const { keys, fleet } = this.settings;
+    try {
+      const order = openOrder(envelope, keys, fleet, this.store.address);
+      acceptOrder(this.inbox.seenPath, order);
+      if (this.#own?.state === "refused") this.#own = undefined;
+      return order;
+    } catch (error) {
+      if (!(error instanceof BadInputError)) throw error;
+      this.#say("refused", error, this.#last);
+      return undefined;
+    }
+  }
+
+  async #fetch(order: Order, signal: AbortSignal): Promise<void> {
+    const { target } = order;
+    if (target === null) return this.inbox.keepPieces(new Set());
+    const id = releaseId(target);
+    const last = this.outbox.read(this.settings.box);
+    const about = last?.release === id ? last : undefined;
+    if (about !== undefined && hasDecided(about) && about.state !== "failed") {
+      this.#own = undefined;
+      return this.inbox.keepPieces(new Set());
+    }
+    if (positionOf(this.settings.box, id) >= order.open) {
+      return this.#say("waiting", undefined, order);
+    }
+    const isTimeAgain = about?.state === "failed" &&
+      Date.now() - (this.#handedOverAt ?? 0) > this.settings.retryMs;
+    if (this.inbox.ready() === order.sequence && !isTimeAgain) return;
+    this.#say("fetching", undefined, order);
+    await this.sendReport().catch(() => {}); // the fetch tells whether the store answers
+    try {
+      this.inbox.keepPieces(piecesOf(target));
+      await fetchRelease(this.store, this.inbox, target, this.settings.maxBytes, signal);
+    } catch (error) {
+      if (!(error instanceof BadInputError || error instanceof StorageError)) throw error;
+      return this.#say("failed", error, order);
+    }
+    this.#own = undefined;
+    this.inbox.markReady(order.sequence);
+    this.#handOver();
+  }
+
+  #handOver(): void {
+    this.#handedOverAt = Date.now();
+    this.onHandover();
+  }
+
+  #say(state: BoxState, error: GraftError | undefined, order: Order | undefined): void {
+    const { box } = this.settings;
+    const why = error?.message;
+    if (why !== undefined && why !== this.#own?.why) this.log("error", why, { STEP: state });
+    const target = order?.target ?? null;
+    this.#own = {
+      ...{ box, state, why },
+      sequence: order?.sequence ?? 0,
+      release: target === null || state === "refused" ? null : releaseId(target),
+      inUse: this.outbox.read(box)?.inUse ?? "base",
+      at: new Date().toISOString(),
+      version: VERSION,
+    };
+  }
+
+  /** The installing process's report, unless it knows less about the order than this one. */
+  #report(): BoxReport | undefined {
+    const installed = this.outbox.read(this.settings.box);
+    const own = this.#own;
+    if (own === undefined) return installed;
+    if (own.state === "failed" || own.state === "refused" || installed === undefined) return own;
+    return installed.sequence >= own.sequence ? installed : own;
+  }
+}
