@@ -3,6 +3,7 @@ import type { HostileFormat } from "./format.ts";
 import { ADAPTER } from "./formats/adapter.ts";
 import { CHAT_TEMPLATE } from "./formats/chat_template.ts";
 import { DATA } from "./formats/data.ts";
+import { FLOWER } from "./formats/flower.ts";
 import { ONNX } from "./formats/onnx.ts";
 import { ONNX_ADAPTER } from "./formats/onnx_adapter.ts";
 import { SAFETENSORS } from "./formats/safetensors.ts";
@@ -16,4 +17,5 @@ export const FORMATS: readonly HostileFormat[] = [
   TOKENIZER,
   CHAT_TEMPLATE,
   DATA,
+  FLOWER,
 ];

@@ -1,11 +1,11 @@
 /** Calls of Flower's Fleet API: protobuf over HTTP, signed, tried again until they come through. */
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { EXIT } from "../../errors.ts";
 import { backOff, untilElapsed } from "./back_off.ts";
 import { RunEndedError, SuperLinkError, UnknownNodeError } from "./fleet_error.ts";
 import type { NodeIdentity } from "./identity.ts";
-import { type FlowerName, type FlowerProto, flowerSchema } from "./proto.ts";
+import { decodeFlower, type FlowerName, type FlowerProto, flowerSchema } from "./proto.ts";
 
 /** Calls by the last part of their path, with the messages that they send and get. */
 const CALLS = {
@@ -91,9 +91,7 @@ export class FleetHttp implements Disposable {
     const body = toBinary(schema, create(schema, request as any) as any) as Uint8Array<ArrayBuffer>;
     const bytes = await this.#patiently(() => this.#post(name, body, limit, signal), tries, signal);
     try {
-      return fromBinary(flowerSchema(answered), bytes, {
-        readUnknownFields: false,
-      }) as unknown as FlowerProto<(typeof CALLS)[C][1]>;
+      return decodeFlower(answered, bytes, "Its answer") as FlowerProto<(typeof CALLS)[C][1]>;
     } catch (error) {
       throw this.#strange(`its answer to ${name} is no ${answered}`, error);
     }

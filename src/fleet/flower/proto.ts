@@ -5,7 +5,9 @@
  * `heartbeat.proto`, `node.proto` and `error.proto` of flwr 1.40 to 1.42, which are alike. Nested messages carry
  * the name of the outer one before theirs.
  */
+import { fromBinary } from "@bufbuild/protobuf";
 import type { GenMessage } from "@bufbuild/protobuf/codegenv2";
+import { BadInputError } from "../../errors.ts";
 import { describeMessages, type ProtoOf } from "../../protobuf/message_table.ts";
 
 const MESSAGES = {
@@ -92,4 +94,22 @@ const describe = describeMessages("flwr.proto", MESSAGES);
 /** The descriptor of a message, for `fromBinary`, `toBinary` and `create`. */
 export function flowerSchema<N extends FlowerName>(name: N): GenMessage<FlowerProto<N>> {
   return describe(name);
+}
+
+/**
+ * Reads a message. What it can take in memory is bounded by the caller, who bounds its bytes.
+ *
+ * @param where for the message of the error
+ * @throws {BadInputError} for other bytes
+ */
+export function decodeFlower<N extends FlowerName>(
+  name: N,
+  bytes: Uint8Array,
+  where: string,
+): FlowerProto<N> {
+  try {
+    return fromBinary(flowerSchema(name), bytes, { readUnknownFields: false });
+  } catch (error) {
+    throw new BadInputError(`${where}: it is no ${name}: ${(error as Error).message}`);
+  }
 }

@@ -3,11 +3,11 @@
  *
  * Source: flwr 1.42, `app/message`.
  */
-import { create, fromBinary, toBinary } from "@bufbuild/protobuf";
+import { create, toBinary } from "@bufbuild/protobuf";
 import { BadInputError } from "../../errors.ts";
 import { decodeNpy, encodeNpy } from "./npy.ts";
 import { type EncodedObject, encodeObject, type FlowerObject, isObjectId } from "./objects.ts";
-import { type FlowerProto, flowerSchema } from "./proto.ts";
+import { decodeFlower, type FlowerProto, flowerSchema } from "./proto.ts";
 
 /** A value of settings. */
 export type Setting = number | boolean | string | readonly string[];
@@ -129,7 +129,7 @@ export function decodeReferences(object: FlowerObject, where: string): ReadonlyM
 /** Settings of a `ConfigRecord`. */
 export function decodeConfig(body: Uint8Array, where: string): Settings {
   const settings = new Map<string, Setting>();
-  for (const { key, value } of decodeProto("ConfigRecord", body, where).items) {
+  for (const { key, value } of decodeFlower("ConfigRecord", body, where).items) {
     const read = value && settingOf(value);
     if (read !== undefined) settings.set(key, read);
   }
@@ -139,23 +139,11 @@ export function decodeConfig(body: Uint8Array, where: string): Settings {
 /** Metrics of a `MetricRecord`. */
 export function decodeMetrics(body: Uint8Array, where: string): ReadonlyMap<string, number> {
   const metrics = new Map<string, number>();
-  for (const { key, value } of decodeProto("MetricRecord", body, where).items) {
+  for (const { key, value } of decodeFlower("MetricRecord", body, where).items) {
     const read = value && numberOf(value);
     if (read !== undefined) metrics.set(key, read);
   }
   return metrics;
-}
-
-function decodeProto<N extends "ConfigRecord" | "MetricRecord">(
-  name: N,
-  body: Uint8Array,
-  where: string,
-): FlowerProto<N> {
-  try {
-    return fromBinary(flowerSchema(name), body, { readUnknownFields: false });
-  } catch (error) {
-    throw new BadInputError(`${where}: it is no ${name}: ${(error as Error).message}`);
-  }
 }
 
 function settingOf(value: FlowerProto<"ConfigRecordValue">): Setting | undefined {
