@@ -4,8 +4,18 @@
  * Source: systemd.unit(5), systemd.service(5), systemd.exec(5), systemd.resource-control(5),
  * systemd.timer(5); the oldest supported systemd is 245 (JetPack 5), which ignores unknown settings.
  */
+import {
+  common,
+  execWord,
+  FOLDER,
+  format,
+  NO_NETWORK,
+  type Section,
+  type Surroundings,
+} from "./unit_sections.ts";
+import { FLEET_UNITS, fleetUnitFiles, type FleetUnitSettings } from "./fleet_units.ts";
 
-export interface UnitSettings {
+export interface UnitSettings extends Surroundings {
   /** The program and its first arguments: absolute, then `service`. */
   readonly exec: readonly string[];
   /** Base model, as named in the units. */
@@ -40,11 +50,8 @@ export interface UnitSettings {
   readonly jobs?: boolean;
   /** Memory of such a training, in graft's format: `1G`. */
   readonly jobMemoryBudget?: string;
-  /** Device nodes of a GPU, and groups that may use them; none without one. */
-  readonly devices: readonly string[];
-  readonly deviceGroups: readonly string[];
-  /** Further environment variables. */
-  readonly environment: Readonly<Record<string, string>>;
+  /** The fleet that the box learns with; none if absent. */
+  readonly fleet?: FleetUnitSettings;
 }
 
 /** Names of the units. */
@@ -53,10 +60,8 @@ export const UNITS = {
   socket: "graft.socket",
   train: "graft-train.service",
   timer: "graft-train.timer",
+  ...FLEET_UNITS,
 } as const;
-
-/** Folders that systemd creates for the units, under `/var/lib`, `/var/cache` and `/run`. */
-const FOLDER = "graft";
 
 /** Longest time between two pings of the watchdog. */
 const WATCHDOG_SECONDS = 60;
@@ -77,31 +82,8 @@ export function unitFiles(settings: UnitSettings): ReadonlyMap<string, string> {
       : []),
     [UNITS.train, trainUnit(settings)],
     [UNITS.timer, timerUnit(settings)],
+    ...(settings.fleet === undefined ? [] : fleetUnitFiles(settings, settings.fleet)),
   ]);
-}
-
-type Section = readonly (readonly [string, string | undefined])[];
-
-function format(sections: Readonly<Record<string, Section>>): string {
-  return Object.entries(sections).map(([name, entries]) => {
-    const lines = entries.filter(([, value]) => value !== undefined)
-      .map(([key, value]) => key === "#" ? `# ${value}` : `${key}=${value}`);
-    return [`[${name}]`, ...lines, ""].join("\n");
-  }).join("\n");
-}
-
-/** A word of ExecStart: quoted where it must be, and without systemd's own expansions. */
-export function execWord(word: string): string {
-  const plain = word.replaceAll("%", "%%").replaceAll("$", "$$$$");
-  return /^[\w./:@=,+%$*~-]+$/.test(plain)
-    ? plain
-    : `"${plain.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
-}
-
-/** An environment variable in the format of units. */
-function environmentWord(name: string, value: string): string {
-  const text = `${name}=${value}`.replaceAll("%", "%%");
-  return `"${text.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`;
 }
 
 function command(settings: UnitSettings, ...words: readonly string[]): string {
@@ -238,74 +220,6 @@ function timerUnit({ schedule }: UnitSettings): string {
   });
 }
 
-/** Paths and permissions: the same for both services, which share a user and their files. */
-function common(settings: UnitSettings): Section {
-  const { environment } = settings;
-  const variables = {
-    HOME: `/var/lib/${FOLDER}`,
-    GRAFT_CACHE_DIR: `/var/cache/${FOLDER}`,
-    ...environment,
-  };
-  return [
-    ["DynamicUser", "yes"],
-    ["User", FOLDER],
-    ["StateDirectory", FOLDER],
-    ["StateDirectoryMode", "0700"],
-    ["CacheDirectory", FOLDER],
-    ["CacheDirectoryMode", "0700"],
-    ["#", "ONNX Runtime is unpacked there and loaded"],
-    ["ExecPaths", `/var/cache/${FOLDER}`],
-    ["WorkingDirectory", `/var/lib/${FOLDER}`],
-    ["UMask", "0077"],
-    ...Object.entries(variables).map(([name, value]) =>
-      ["Environment", environmentWord(name, value)] as const
-    ),
-    ["TasksMax", "512"],
-    ["LimitCORE", "0"],
-    ...HARDENING,
-    ...deviceAccess(settings),
-  ];
-}
-
-/**
- * Restrictions of everything that graft does not need. MemoryDenyWriteExecute is not included because
- * the JavaScript engine compiles at run time, nor ProcSubset=pid because memory is predicted from
- * /proc/meminfo.
- */
-const HARDENING: Section = [
-  ["NoNewPrivileges", "yes"],
-  ["CapabilityBoundingSet", ""],
-  ["AmbientCapabilities", ""],
-  ["ProtectSystem", "strict"],
-  ["ProtectHome", "yes"],
-  ["PrivateTmp", "yes"],
-  ["PrivateUsers", "yes"],
-  ["PrivateIPC", "yes"],
-  ["RemoveIPC", "yes"],
-  ["ProtectClock", "yes"],
-  ["ProtectHostname", "yes"],
-  ["ProtectKernelLogs", "yes"],
-  ["ProtectKernelModules", "yes"],
-  ["ProtectKernelTunables", "yes"],
-  ["ProtectControlGroups", "yes"],
-  ["ProtectProc", "invisible"],
-  ["RestrictNamespaces", "yes"],
-  ["RestrictRealtime", "yes"],
-  ["RestrictSUIDSGID", "yes"],
-  ["LockPersonality", "yes"],
-  ["KeyringMode", "private"],
-  ["SystemCallArchitectures", "native"],
-  ["SystemCallFilter", "@system-service"],
-  ["SystemCallFilter", "~@privileged @resources"],
-  ["SystemCallErrorNumber", "EPERM"],
-];
-
-const NO_NETWORK: Section = [
-  ["PrivateNetwork", "yes"],
-  ["IPAddressDeny", "any"],
-  ["RestrictAddressFamilies", "AF_UNIX"],
-];
-
 /** What the service may reach: nothing, unless it has to listen itself. */
 function network({ listen, handsSocket }: UnitSettings): Section {
   if (listen === undefined || handsSocket === true) return NO_NETWORK;
@@ -313,16 +227,6 @@ function network({ listen, handsSocket }: UnitSettings): Section {
   return [
     ...(isLocal ? [["IPAddressDeny", "any"], ["IPAddressAllow", "localhost"]] as const : []),
     ["RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6"],
-  ];
-}
-
-function deviceAccess({ devices, deviceGroups }: UnitSettings): Section {
-  if (devices.length === 0) return [["PrivateDevices", "yes"], ["DevicePolicy", "closed"]];
-  return [
-    ["#", "the GPU, and no other device"],
-    ["DevicePolicy", "closed"],
-    ...devices.map((device) => ["DeviceAllow", `${device} rw`] as const),
-    ["SupplementaryGroups", deviceGroups.length === 0 ? undefined : deviceGroups.join(" ")],
   ];
 }
 

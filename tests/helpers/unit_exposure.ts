@@ -1,6 +1,6 @@
 /** What `systemd-analyze` says of the units that `graft service install` writes. */
 import { join } from "@std/path";
-import { unitFiles, UNITS, type UnitSettings } from "../../src/service/units.ts";
+import { unitFiles, type UnitSettings } from "../../src/service/units.ts";
 
 /** Settings of units on a machine without a GPU. */
 export const UNIT_SETTINGS: UnitSettings = {
@@ -16,6 +16,7 @@ export const UNIT_SETTINGS: UnitSettings = {
   devices: [],
   deviceGroups: [],
   environment: {},
+  fleet: { url: "https://fleet.example:8000", insecure: false },
 };
 
 /** The same with one. */
@@ -45,7 +46,7 @@ export interface UnitExposure {
 export function unitExposures(folder: string): UnitExposure[] {
   return [false, true].flatMap((gpu) =>
     [...unitFiles(gpu ? GPU_UNIT_SETTINGS : UNIT_SETTINGS)]
-      .filter(([unit]) => unit !== UNITS.timer)
+      .filter(([unit]) => unit.endsWith(".service"))
       .map(([unit, text]) => {
         const path = join(folder, unit);
         Deno.writeTextFileSync(path, text);

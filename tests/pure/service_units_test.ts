@@ -1,11 +1,6 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import {
-  execWord,
-  gpuDevices,
-  unitFiles,
-  UNITS,
-  type UnitSettings,
-} from "../../src/service/units.ts";
+import { gpuDevices, unitFiles, UNITS, type UnitSettings } from "../../src/service/units.ts";
+import { execWord } from "../../src/service/unit_sections.ts";
 
 const SETTINGS: UnitSettings = {
   exec: ["/opt/graft/bin/graft"],
@@ -26,7 +21,7 @@ const SETTINGS: UnitSettings = {
 
 Deno.test("unitFiles() puts the settings into the units", () => {
   const files = unitFiles(SETTINGS);
-  const { socket, ...usual } = UNITS;
+  const { socket, fleet: _, fleetTrain: __, fleetPath: ___, ...usual } = UNITS;
   assertEquals([...files.keys()], Object.values(usual));
   const service = files.get(UNITS.service)!;
   assertStringIncludes(
@@ -95,6 +90,29 @@ Deno.test("unitFiles() lets a unit at the GPU's nodes and no other device", () =
   assertStringIncludes(unit, "\nDevicePolicy=closed\nDeviceAllow=/dev/nvidia-uvm rw\n");
   assertStringIncludes(unit, "\nSupplementaryGroups=video\n");
   assertEquals(unit.includes("PrivateDevices"), false);
+});
+
+Deno.test("unitFiles() keeps rows from the unit of a fleet that has a network, and the network from rows", () => {
+  const fleet = { url: "https://fleet.example:8000", insecure: false, rank: 4 };
+  const files = unitFiles({ ...SETTINGS, data: "/srv/rows", fleet });
+  const [network, rows] = [files.get(UNITS.fleet)!, files.get(UNITS.fleetTrain)!];
+  assertStringIncludes(network, "\nStateDirectory=graft-fleet\n");
+  assertStringIncludes(network, "\nInaccessiblePaths=-/srv/rows\n");
+  assertStringIncludes(network, "\nPrivatePIDs=yes\n");
+  assertEquals(network.includes("--data"), false);
+  assertStringIncludes(
+    network,
+    "graft fleet join https://fleet.example:8000 --no-train --state /var/lib/graft-fleet\n",
+  );
+  assertStringIncludes(rows, "\nPrivateNetwork=yes\n");
+  assertStringIncludes(rows, "\nStateDirectory=graft-fleet graft\n");
+  assertMatch(rows, /graft fleet train .*--data \/srv\/rows .*--rank 4\n/);
+  const own = unitFiles({ ...SETTINGS, fleet }).get(UNITS.fleet)!;
+  assertEquals(own.includes("InaccessiblePaths"), false);
+  assertStringIncludes(
+    files.get(UNITS.fleetPath)!,
+    "\nPathExists=/var/lib/graft-fleet/task/task.json\n",
+  );
 });
 
 Deno.test("execWord() keeps systemd from expanding or splitting a word", () => {

@@ -13,7 +13,6 @@ import { findModelFile } from "../../model/find_model.ts";
 import { claimDirectory } from "../../system/claim.ts";
 import { makeDirectory } from "../../system/durable_files.ts";
 import { openLog } from "../../system/journal_log.ts";
-import { ServiceManager } from "../../system/notify.ts";
 import { command } from "../command.ts";
 import { boolean, text } from "../flags.ts";
 import { readTextFile } from "../run/read.ts";
@@ -105,7 +104,6 @@ export default command({
       });
       await node.join(signal);
       log("notice", `Joined ${url} (Flower ${version ?? "of unknown version"}) as node ${node.id}`);
-      ServiceManager.fromEnvironment().ready(`Node ${node.id} of ${url}`);
       const spool = new Spool(folder);
       const words = ["fleet", "train", "--state", folder, ...roundWords(flags, given)];
       const work = flags.train

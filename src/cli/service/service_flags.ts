@@ -2,11 +2,14 @@
 import { join } from "@std/path";
 import { UsageError } from "../../errors.ts";
 import { DEFAULT_MODEL } from "../../model/carried_model.ts";
+import { FLEET_FOLDER } from "../../service/fleet_units.ts";
 import { text } from "../flags.ts";
 import { BASE_TEXT } from "../models/model_text.ts";
 
 /** Default folders, unless systemd sets others for a unit. */
 export const DEFAULT_STATE = "/var/lib/graft";
+/** Folder of tasks and replies of a fleet. */
+export const FLEET_STATE = `/var/lib/${FLEET_FOLDER}`;
 const DEFAULT_RUNTIME = "/run/graft";
 
 export const STATE_FLAG = {

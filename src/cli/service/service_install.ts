@@ -21,7 +21,11 @@ import { gpuDevices, unitFiles, UNITS, type UnitSettings } from "../../service/u
 import { listKernelFolder, readKernelFile } from "../../system/kernel_files.ts";
 import { command } from "../command.ts";
 import { parseConfig } from "../../config/file.ts";
-import { boolean, list, text, type Values } from "../flags.ts";
+import { kebab } from "../../config/parameter.ts";
+import { checkFleetTraining } from "../../fleet/rounds/box_config.ts";
+import type { FineTuneConfig } from "../../finetune/config.ts";
+import { superLinkUrl } from "../fleet/superlink_url.ts";
+import { boolean, integer, list, text, type Values } from "../flags.ts";
 import { readTextFile } from "../run/read.ts";
 import { ADAPTER_FLAGS, FINE_TUNING_FLAGS, WEBUI_FLAG } from "../serve/request_flags.ts";
 import { DEFAULT_STATE, fileMode, MODEL_FLAG } from "./service_flags.ts";
@@ -30,6 +34,7 @@ import { JOB_FLAGS } from "./service_train.ts";
 const TRAINING = "Training";
 const LIMITS = "Limits";
 const HTTP = "Requests over HTTP";
+const FLEET = "A fleet that learns";
 const INSTALLING = "Installing";
 
 /** Groups that own the GPU's nodes. */
@@ -48,6 +53,19 @@ const HTTP_FLAGS = {
     group: HTTP,
   }),
   jobMemoryBudget: { ...FINE_TUNING_FLAGS.jobMemoryBudget, group: HTTP },
+} as const;
+
+/** Flags that mean something only with `--fleet`. */
+const FLEET_FLAGS = {
+  fleetInsecure: boolean("Talk to it in plain HTTP", { default: false, group: FLEET }),
+  fleetRootCertificates: text("Certificates to trust besides the system's, PEM", {
+    placeholder: "FILE",
+    group: FLEET,
+  }),
+  fleetRank: integer("This box's own rank, where the fleet stacks adapters", {
+    min: 1,
+    group: FLEET,
+  }),
 } as const;
 
 const FLAGS = {
@@ -92,6 +110,11 @@ const FLAGS = {
     group: HTTP,
   }),
   ...HTTP_FLAGS,
+  fleet: text("Address of a Flower SuperLink in whose rounds the box trains; none if absent", {
+    placeholder: "URL",
+    group: FLEET,
+  }),
+  ...FLEET_FLAGS,
   exec: list(
     "Command that starts graft, instead of a copy of this program: for a checkout, words with commas",
     { placeholder: "WORDS", group: INSTALLING },
@@ -116,6 +139,11 @@ export default command({
       does: "trains on Saturdays on all that is in /var/lib/graft/data then",
     },
     {
+      command:
+        "sudo graft service install --model ./smollm2-int4 --fleet https://fleet.example:8000",
+      does: "trains in the rounds of a fleet, too; no process with a network can see a row",
+    },
+    {
       command: "graft service install --train-config train.yaml --train-memory-max 2G --dry-run",
       does: "prints units in which the training has at most 2 GB",
     },
@@ -123,6 +151,7 @@ export default command({
   needs: ["run"],
   async run({ flags, given, terminal }) {
     checkListens(flags.listen, HTTP_FLAGS, given);
+    checkFleet(flags, given);
     const config = checkedConfig(flags);
     const settings = settingsOf(flags, config);
     if (flags.dryRun) {
@@ -153,6 +182,7 @@ export default command({
       ...(files.has(UNITS.socket) ? [UNITS.socket] : []),
       UNITS.service,
       UNITS.timer,
+      ...(settings.fleet === undefined ? [] : [UNITS.fleetPath, UNITS.fleet]),
     ];
     await systemctl(["enable", ...started], report);
     terminal.note("Starting: the service is ready when its model has answered");
@@ -189,8 +219,20 @@ function checkedConfig(flags: InstallFlags): string | undefined {
   findModelFile(flags.model);
   if (flags.trainConfig === undefined) return undefined;
   const config = readTextFile(flags.trainConfig);
-  parseConfig(config, FINE_TUNE_PARAMETERS, flags.trainConfig);
+  const parameters = parseConfig(config, FINE_TUNE_PARAMETERS, flags.trainConfig);
+  if (flags.fleet !== undefined) checkFleetTraining(parameters as Partial<FineTuneConfig>);
   return config;
+}
+
+function checkFleet(flags: InstallFlags, given: ReadonlySet<string>): void {
+  if (flags.fleet !== undefined) {
+    superLinkUrl(flags.fleet, flags.fleetInsecure);
+    if (flags.fleetRootCertificates !== undefined) readTextFile(flags.fleetRootCertificates);
+    return;
+  }
+  const stray = Object.keys(FLEET_FLAGS).find((key) => given.has(key));
+  if (stray === undefined) return;
+  throw new UsageError(`--${kebab(stray)} is for a box of a fleet: give --fleet, too`);
 }
 
 function settingsOf(flags: InstallFlags, config: string | undefined): UnitSettings {
@@ -215,6 +257,12 @@ function settingsOf(flags: InstallFlags, config: string | undefined): UnitSettin
     apiKeyFile: flags.apiKeyFile && resolve(flags.apiKeyFile),
     ...{ webui: flags.webui, loraDir: flags.loraDir },
     ...{ jobs: flags.jobs, jobMemoryBudget: flags.jobMemoryBudget },
+    fleet: flags.fleet === undefined ? undefined : {
+      url: superLinkUrl(flags.fleet, flags.fleetInsecure),
+      insecure: flags.fleetInsecure,
+      rootCertificates: flags.fleetRootCertificates && resolve(flags.fleetRootCertificates),
+      rank: flags.fleetRank,
+    },
     devices,
     deviceGroups: devices.length === 0 ? [] : knownGroups(GPU_GROUPS),
     environment: ortLib === undefined ? {} : { GRAFT_ORT_LIB: ortLib },

@@ -4,7 +4,7 @@ import { checkRoot, INSTALL_PATHS, purge, removeUnits } from "../../service/inst
 import { exists } from "../../system/durable_files.ts";
 import { command } from "../command.ts";
 import { boolean } from "../flags.ts";
-import { DEFAULT_STATE } from "./service_flags.ts";
+import { DEFAULT_STATE, FLEET_STATE } from "./service_flags.ts";
 
 export default command({
   name: "service uninstall",
@@ -26,7 +26,7 @@ export default command({
       terminal.note(`There are no units in ${INSTALL_PATHS.units}`);
     }
     if (flags.purge) {
-      for (const folder of [DEFAULT_STATE, "/var/cache/graft"]) purge(folder, report);
+      for (const folder of [DEFAULT_STATE, FLEET_STATE, "/var/cache/graft"]) purge(folder, report);
     } else if (exists(DEFAULT_STATE)) {
       terminal.note(`${DEFAULT_STATE} stays; --purge removes it`);
     }
