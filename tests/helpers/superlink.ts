@@ -72,6 +72,10 @@ export class SuperLink implements AsyncDisposable {
     return link;
   }
 
+  get pid(): number {
+    return this.#child.pid;
+  }
+
   /** What it has logged. */
   get log(): string {
     return Deno.readTextFileSync(this.#log);
