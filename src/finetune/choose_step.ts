@@ -4,6 +4,7 @@ import type { TrainingForms } from "../kernels/training_forms.ts";
 import { modelDigest } from "../lora/digest.ts";
 import { type Arithmetic, isRotated, isSliced } from "../plan/arithmetic.ts";
 import { openProcessor } from "../runtime/open_runner.ts";
+import { forgetMapped } from "../system/mapped_file.ts";
 import { firstBatch } from "../train/first_batch.ts";
 import { chooseArithmetic } from "../train/choose_arithmetic.ts";
 import type { PlannedModel } from "../train/planned_model.ts";
@@ -13,7 +14,7 @@ import { chooseNumeric, type NumericChoice, rowsAtOnce } from "./choose_numeric.
 import type { OnEvent, PreparationEvent } from "./events.ts";
 import type { TrainingFit } from "./fit_training.ts";
 import { openStep, stepOptions, type StepSource } from "./open_step.ts";
-import { forgetWeights, withStage } from "./pipeline_stage.ts";
+import { withStage } from "./pipeline_stage.ts";
 import { runForms } from "./run_forms.ts";
 
 /** A model ready to train; whoever receives it disposes of it. */
@@ -54,9 +55,9 @@ export async function chooseStep(
     await checkProvider(first.step, options, processor, rows, onEvent, cut);
   }
   // Reads all weights: done before those of `fast` are made, so that both are never in memory at once.
-  const baseDigest = modelDigest(base.model);
   // Other stages' weights are not read again.
-  if (options.stage !== undefined) forgetWeights(base.model);
+  const forgets = options.stage !== undefined;
+  const baseDigest = modelDigest(base.model, forgets ? forgetMapped : undefined);
   const { opened, choice } = await chooseNumeric(first, open, batch, onEvent, {
     ...forms,
     ...{ exact, cut },

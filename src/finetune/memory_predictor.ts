@@ -57,6 +57,8 @@ export interface PredictedRun {
   readonly evaluated?: readonly TokenBatch[];
   /** Parts of a batch that are computed at the same time. */
   readonly shards: number;
+  /** Whether several processes train together; default false. */
+  readonly isRank?: boolean;
 }
 
 /** As in an arithmetic. */
@@ -113,6 +115,7 @@ class MemoryPredictor {
     return predictMemory({
       process: PROCESS_MEMORY,
       plans,
+      isRank: run.isRank,
       inFlight: pipeline === undefined ? 1 : inFlight(pipeline, parts),
       before: this.#comparisons(batch, kept, arithmetic),
       ...this.#otherBatches(batch, kept),

@@ -66,6 +66,7 @@ export async function openStep(
       weightBytes: base.sizeBytes + quantizedConstantBytes(base.model.graph) + frozenBytes,
       tokenizerBytes: own.loadData ? 0 : tokenizerSize(base.folder),
       shards: own.shards,
+      isRank: own.peers !== undefined,
     },
     { ...config, numeric: numericOf(arithmetic) },
     onEvent,

@@ -1,10 +1,8 @@
 /** The layers that this process computes, if it is a stage of a pipeline. */
 import type { TokenBatch } from "../data/targets.ts";
 import { ParameterError } from "../errors.ts";
-import type { Model } from "../graph/types.ts";
 import { planTraining } from "../plan/plan.ts";
 import { divideSegments } from "../plan/stage.ts";
-import { forgetMapped } from "../system/mapped_file.ts";
 import type { Pipeline } from "../train/pipeline.ts";
 import {
   packingRules,
@@ -41,11 +39,4 @@ export function withStage(
     );
   }
   return { ...options, stage: ranges[stage], pipeline };
-}
-
-/** Gives back the pages of a model's files; what is read again comes from there. */
-export function forgetWeights({ graph }: Model): void {
-  for (const { bytes } of graph.initializers.values()) {
-    forgetMapped(bytes as Uint8Array<ArrayBuffer>);
-  }
 }

@@ -37,6 +37,8 @@ export interface MemoryParts {
   readonly tokenizerBytes: number;
   /** Parts of a batch to compute at the same time; absent: as many as usual. */
   readonly shards?: number;
+  /** Whether several processes train together; default false. */
+  readonly isRank?: boolean;
 }
 
 /** The most that a run computes. */

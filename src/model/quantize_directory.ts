@@ -145,7 +145,7 @@ export async function writeQuantized(
     for (const task of tasks) {
       const { tensors, report } = task.compute(scratch);
       for (const [name, { bytes }] of tensors) write(name, bytes);
-      forgetMapped(task.source.bytes as Uint8Array<ArrayBuffer>);
+      forgetMapped(task.source.bytes);
       weights.push(report);
       onWeight?.(report, weights.length, tasks.length);
       await giveWay(signal);

@@ -24,6 +24,8 @@ export interface ProcessMemory {
   readonly programBytes: number;
   /** Additional memory of the compiled program. */
   readonly compiledBytes: number;
+  /** Additional memory of a process that MPI has started with others. */
+  readonly mpiBytes: number;
   /** The program with a tokenizer, before the runtime is opened. */
   readonly textBytes: number;
   /** A tokenizer's tables, per byte of its files. */
@@ -73,6 +75,8 @@ export interface RunToPredict {
   readonly compiled?: boolean;
   /** Batch shapes that plans and sessions are kept for; default 1. */
   readonly shapes?: number;
+  /** Whether gradients are summed over several processes, which takes two more copies of them; default false. */
+  readonly isRank?: boolean;
   /** Micro-batches whose activations a stage of a pipeline holds at the same time; default 1. */
   readonly inFlight?: number;
 }
@@ -141,7 +145,7 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
     passedBytes(plan.links, inFlight);
   const gradientBytes = (run.accumulates ? 2 : 1) * parameterBytes;
   // The trained tensors, and a spare copy.
-  const held = parameterBytes * (2 + run.moments + (run.copies ?? 0));
+  const held = parameterBytes * (2 + run.moments + (run.copies ?? 0) + (run.isRank ? 2 : 0));
   const shapes = run.shapes ?? 1;
   const trained = others?.sessionNodes ?? simulation.nodeCount - nodesOthers;
   // Later sessions reuse what comparisons have left.
@@ -150,7 +154,8 @@ export function predictMemory(run: RunToPredict): PredictedMemory {
   const savedBytes = Math.min(saved, stepBytes);
   // Weights that others are made from leave memory; an evaluation reads them again, call by call.
   const { process } = run;
-  const program = process.programBytes + (run.compiled ? process.compiledBytes : 0);
+  const program = process.programBytes + (run.compiled ? process.compiledBytes : 0) +
+    (run.isRank ? process.mpiBytes : 0);
   const parts = {
     weightBytes: unchangedBytes(plan, weightBytes) + preprocessedBytes,
     savedBytes,

@@ -32,8 +32,8 @@ export function locateMapped(bytes: Uint8Array): { path: string; offset: number 
 }
 
 /** Releases a mapped file's pages until they are read again; other memory is not changed. */
-export function forgetMapped(bytes: Uint8Array<ArrayBuffer>): void {
-  if (origins.has(bytes.buffer)) forgetPages(bytes);
+export function forgetMapped(bytes: Uint8Array): void {
+  if (origins.has(bytes.buffer)) forgetPages(bytes as Uint8Array<ArrayBuffer>);
 }
 
 /**

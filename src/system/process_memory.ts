@@ -14,6 +14,11 @@ export const PROCESS_MEMORY = {
   programBytes: 150 * MIB,
   /** Of the compiled program, its own code as text and bytecode (MiniLM 4×64: 222 against 189 MiB). */
   compiledBytes: 30 * MIB,
+  /**
+   * An MPI library with its queues and shared memory: 28 to 30 MB after sums of 4 MB and messages of 2.4,
+   * with two ranks of MPICH 5 and of Open MPI 5.
+   */
+  mpiBytes: 28 * MIB,
   /** Deno with graft's code and a tokenizer, before the runtime is opened. */
   textBytes: 130 * MIB,
   /** The tokenizer's tables as JavaScript objects (SmolLM2's 3.5 MB: 200). */

@@ -3,7 +3,7 @@ import type { Optimizer } from "./optimizer.ts";
 import type { Peers } from "./peers.ts";
 import type { Random } from "../random.ts";
 import type { DataPosition } from "./state.ts";
-import type { Batch, BatchSource, StepModel } from "./step.ts";
+import type { Batch, BatchSource, SeededBatch, StepModel } from "./step.ts";
 
 /** The micro-batches of one step. */
 export interface StepBatches<B extends Batch> {
@@ -47,6 +47,8 @@ export async function accumulate<B extends Batch>(
   let [lossSum, targetCount, tokens] = [0, 0, 0];
   const batchAt = ({ epoch, batchIndex }: DataPosition) => data.batch(epoch, batchIndex);
   const sums = peers?.gradientSums(model.parameters);
+  /** The batches, where the model takes all at once. */
+  const all: SeededBatch<B>[] = [];
   let at = position;
   for (let i = 0; i < count && at.epoch === position.epoch; i++) {
     if (signal?.aborted) return undefined;
@@ -61,12 +63,17 @@ export async function accumulate<B extends Batch>(
     at = next;
     if (batch.tokenCount === 0) continue;
     const onGradient = isLastBatch ? sums?.onGradient : undefined;
-    const own = ofShare(seed, peers?.share.index ?? 0);
-    const loss = await model.accumulate(batch, own, { upcoming, onGradient });
+    const dropoutSeed = ofShare(seed, peers?.share.index ?? 0);
+    tokens += batch.tokenCount;
+    if (model.accumulateAll) {
+      all.push({ batch, dropoutSeed });
+      continue;
+    }
+    const loss = await model.accumulate(batch, dropoutSeed, { upcoming, onGradient });
     lossSum += loss.lossSum;
     targetCount += loss.targetCount;
-    tokens += batch.tokenCount;
   }
+  if (model.accumulateAll) ({ lossSum, targetCount } = await model.accumulateAll(all));
   if (peers !== undefined) {
     model.fillGrad?.();
     await sums!.end();

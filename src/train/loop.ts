@@ -200,7 +200,7 @@ class Run<B extends Batch> {
     const learningRate = learningRateAt(settings.schedule, state.step);
     const result = await applyStep(optimizer, sums, learningRate, settings.maxGradNorm);
     this.#window.stop(peers?.waited);
-    if (!result.taken && result.badNumbers && model.widen?.()) {
+    if (!result.taken && result.badNumbers && await this.#widened()) {
       // The same step again: the overflow may have been in a float16 copy, not in the activation.
       this.#state = { ...state, widened: true };
       return;
@@ -224,6 +224,16 @@ class Run<B extends Batch> {
     if (step % settings.stepsPerReport === 0 || step === settings.totalSteps) {
       this.#report(learningRate);
     }
+  }
+
+  /** Keeps more in full precision; whether that changes something in any process. */
+  async #widened(): Promise<boolean> {
+    const { model, peers } = this.job;
+    const own = model.widen?.() ?? false;
+    if (peers === undefined) return own;
+    // Each keeps what its memory allows.
+    const [count] = await peers.sum([own ? 1 : 0]);
+    return count > 0;
   }
 
   #report(learningRate: number): void {

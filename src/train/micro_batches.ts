@@ -3,7 +3,14 @@ import { type PackingRules, rowsOf } from "../data/packing.ts";
 import { type RowCut, together } from "../data/row_cuts.ts";
 import { cutBatch } from "../data/slice_batch.ts";
 import type { TokenBatch } from "../data/targets.ts";
-import type { BatchLoss, Evaluation, Parameter, StepModel, StepOptions } from "./step.ts";
+import type {
+  BatchLoss,
+  Evaluation,
+  Parameter,
+  SeededBatch,
+  StepModel,
+  StepOptions,
+} from "./step.ts";
 
 /**
  * Computed tokens that run at once if a batch has more of them: beyond this number products get no quicker,
@@ -35,7 +42,15 @@ export class MicroBatches implements StepModel<TokenBatch> {
     readonly atOnce: AtOnce,
     readonly shards = 1,
     readonly cut: RowCut = together,
-  ) {}
+  ) {
+    const { accumulateAll } = model;
+    if (accumulateAll === undefined) return;
+    this.accumulateAll = (batches) =>
+      accumulateAll.call(model, batches.flatMap((batch) => this.#seededParts(batch)));
+  }
+
+  /** Present if the model has it. */
+  readonly accumulateAll?: StepModel<TokenBatch>["accumulateAll"];
 
   get parameters(): readonly Parameter[] {
     return this.model.parameters;
@@ -47,14 +62,13 @@ export class MicroBatches implements StepModel<TokenBatch> {
     { upcoming, onGradient }: StepOptions<TokenBatch> = {},
   ): Promise<BatchLoss> {
     let [lossSum, targetCount] = [0, 0];
-    const parts = this.#parts(batch);
-    if (this.model.accumulateAll) return await this.model.accumulateAll(parts, dropoutSeed);
+    const parts = this.#seededParts({ batch, dropoutSeed });
     const nextBatch = upcoming && (async () => this.#parts(await upcoming())[0]);
     for (const [i, part] of parts.entries()) {
       const options = i + 1 < parts.length
-        ? { upcoming: () => Promise.resolve(parts[i + 1]) }
+        ? { upcoming: () => Promise.resolve(parts[i + 1].batch) }
         : { upcoming: nextBatch, onGradient };
-      const loss = await this.model.accumulate(part, (dropoutSeed + i) >>> 0, options);
+      const loss = await this.model.accumulate(part.batch, part.dropoutSeed, options);
       lossSum += loss.lossSum;
       targetCount += loss.targetCount;
     }
@@ -89,6 +103,13 @@ export class MicroBatches implements StepModel<TokenBatch> {
 
   [Symbol.dispose](): void {
     this.model[Symbol.dispose]();
+  }
+
+  #seededParts({ batch, dropoutSeed }: SeededBatch<TokenBatch>): SeededBatch<TokenBatch>[] {
+    return this.#parts(batch).map((part, i) => ({
+      batch: part,
+      dropoutSeed: (dropoutSeed + i) >>> 0,
+    }));
   }
 
   #parts(batch: TokenBatch): TokenBatch[] {

@@ -26,7 +26,15 @@ import { PrefixRows } from "./prefix_cache.ts";
 import { type PartRun, runParts } from "./run_parts.ts";
 import { runForward, runPipeline } from "./run_pipeline.ts";
 import { runSchedule, type ScheduleMeans } from "./run_schedule.ts";
-import type { BatchLoss, Evaluation, Parameter, StepModel, StepOptions, Upcoming } from "./step.ts";
+import type {
+  BatchLoss,
+  Evaluation,
+  Parameter,
+  SeededBatch,
+  StepModel,
+  StepOptions,
+  Upcoming,
+} from "./step.ts";
 import { batchInputs, partSeed, prepare, type Prepared, STEP_INPUTS } from "./step_inputs.ts";
 import { StepSlab } from "./step_slab.ts";
 
@@ -62,7 +70,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     this.#dividesSequences = options.dividesSequences ?? true;
     this.#ignoresPadding = ignoresPadding(options);
     if (options.pipeline !== undefined) {
-      this.accumulateAll = (batches, dropoutSeed) => this.#accumulateAll(batches, dropoutSeed);
+      this.accumulateAll = (batches) => this.#accumulateAll(batches);
     }
     this.parameters = [...options.trainable].map((name) => {
       const value = options.model.graph.initializers.get(name);
@@ -100,10 +108,10 @@ export class PlannedModel implements StepModel<TokenBatch> {
     return await this.#accumulate(parts, options);
   }
 
-  async #accumulateAll(batches: readonly TokenBatch[], dropoutSeed: number): Promise<BatchLoss> {
+  async #accumulateAll(batches: readonly SeededBatch<TokenBatch>[]): Promise<BatchLoss> {
     const parts: TrainedPart[] = [];
-    for (const [i, batch] of batches.entries()) {
-      parts.push(...await this.#trainedParts(batch, (dropoutSeed + i) >>> 0, this.#arithmetic));
+    for (const { batch, dropoutSeed } of batches) {
+      parts.push(...await this.#trainedParts(batch, dropoutSeed, this.#arithmetic));
     }
     // Before other stages wait for this one.
     for (const { schedule } of parts) {

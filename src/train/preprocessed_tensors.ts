@@ -64,7 +64,7 @@ export class PreprocessedTensors implements Disposable {
         }
         // One after the other, so that the weights and what is made of them are never all in memory at once.
         for (const name of call.feeds.values()) {
-          forgetMapped(plan.constants.get(name)!.bytes as Uint8Array<ArrayBuffer>);
+          forgetMapped(plan.constants.get(name)!.bytes);
         }
       }
       for (const [canonical, name] of call.fetches) {

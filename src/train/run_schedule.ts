@@ -81,7 +81,7 @@ function completedSums(
 function forgetFeeds({ feeds }: PlannedCall, passing: ReadonlyMap<string, Tensor>): void {
   for (const name of feeds.values()) {
     const weight = passing.get(name);
-    if (weight !== undefined) forgetMapped(weight.bytes as Uint8Array<ArrayBuffer>);
+    if (weight !== undefined) forgetMapped(weight.bytes);
   }
 }
 

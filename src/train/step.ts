@@ -39,6 +39,12 @@ export interface Evaluation extends BatchLoss {
 /** Gives the next batch; called only when there is time for it. */
 export type Upcoming<B extends Batch = Batch> = () => Promise<B>;
 
+/** A batch, and the 32-bit seed of its dropout masks. */
+export interface SeededBatch<B extends Batch = Batch> {
+  readonly batch: B;
+  readonly dropoutSeed: number;
+}
+
 /** Takes a parameter's gradient, complete. */
 export type OnGradient = (parameter: Parameter, grad: DeviceTensor) => void;
 
@@ -62,11 +68,8 @@ export interface StepModel<B extends Batch = Batch> extends Disposable {
    * @param dropoutSeed 32-bit seed of this micro-step's dropout masks
    */
   accumulate(batch: B, dropoutSeed: number, options?: StepOptions<B>): Promise<BatchLoss>;
-  /**
-   * Like {@linkcode accumulate} for one batch after another, the seed of each being one more than that of the
-   * one before: for a model that works on several at once.
-   */
-  accumulateAll?(batches: readonly B[], dropoutSeed: number): Promise<BatchLoss>;
+  /** Like {@linkcode accumulate} for one batch after another: of a model that works on several at once. */
+  accumulateAll?(batches: readonly SeededBatch<B>[]): Promise<BatchLoss>;
   /** Loss without dropout and without gradients. */
   evaluate(batch: B): Promise<Evaluation>;
   /**

@@ -3,6 +3,12 @@ import { processMemory, watchTree } from "../../src/system/memory.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 
+/** Deno's flags of `deno task graft`: the young heap's size counts. */
+export const USERS_FLAGS = [
+  "--no-check",
+  "--v8-flags=--max-semi-space-size=4,--heap-growing-percent=25",
+];
+
 /** In MB, powers of ten. */
 export interface MeasuredTraining {
   readonly predictedMb: number;
@@ -17,10 +23,8 @@ export interface MeasuredTraining {
  * @throws {Error} where the run fails, or predicts nothing
  */
 export async function measureTraining(args: readonly string[]): Promise<MeasuredTraining> {
-  // The flags of `deno task graft`: the young heap's size counts.
-  const flags = ["--no-check", "--v8-flags=--max-semi-space-size=4,--heap-growing-percent=25"];
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", ...flags, `${ROOT}src/cli/main.ts`, "train", ...args],
+    args: ["run", "-A", ...USERS_FLAGS, `${ROOT}src/cli/main.ts`, "train", ...args],
     stdin: "null",
     stdout: "null",
     stderr: "piped",

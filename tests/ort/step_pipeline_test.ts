@@ -52,14 +52,17 @@ async function numbersOf(
   const sums = await Promise.all(models.map(async (model) => {
     const step = new MicroBatches(model, { tokens: 32 });
     step.zeroGrad();
-    let [lossSum, targetCount] = [0, 0];
-    for (const [i, batch] of batches(name).entries()) {
-      const loss = await step.accumulate(batch, 5 * i);
-      lossSum += loss.lossSum;
-      targetCount += loss.targetCount;
+    const seeded = batches(name).map((batch, i) => ({ batch, dropoutSeed: 5 * i }));
+    let sum = await step.accumulateAll?.(seeded);
+    for (const { batch, dropoutSeed } of sum === undefined ? seeded : []) {
+      const { lossSum, targetCount } = await step.accumulate(batch, dropoutSeed);
+      sum = {
+        lossSum: lossSum + (sum?.lossSum ?? 0),
+        targetCount: targetCount + (sum?.targetCount ?? 0),
+      };
     }
     step.fillGrad();
-    return { lossSum, targetCount };
+    return sum!;
   }));
   const lossSum = sums.reduce((sum, one) => sum + one.lossSum, 0);
   const targetCount = sums.reduce((sum, one) => sum + one.targetCount, 0);
