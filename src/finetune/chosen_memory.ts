@@ -18,19 +18,25 @@ export interface ChosenMemory {
   readonly sequences: number;
   /** Parts of a batch that are computed at the same time. */
   readonly shards: number;
+  /** Ranks among which the layers were divided. */
+  readonly stages: number;
   readonly forms?: TrainingForms;
 }
 
 /** The choice of an earlier run in this folder; `undefined` if none can be read. */
 export function readChosenMemory(adapterPath: string): ChosenMemory | undefined {
   try {
-    const { keep_bytes, sequences, lanes: shards, forms } = JSON.parse(
+    const { keep_bytes, sequences, lanes: shards, stages = 1, forms } = JSON.parse(
       readSmallText(join(adapterPath, FILE)) ?? "",
     );
-    const whole = [keep_bytes, sequences, shards]
+    const whole = [keep_bytes, sequences, shards, stages]
       .every((value) => Number.isInteger(value) && value >= 0);
     if (!whole || sequences === 0 || shards === 0) return undefined;
-    return { keepBytes: keep_bytes, sequences, shards, ...(forms && { forms: formsOf(forms) }) };
+    return {
+      keepBytes: keep_bytes,
+      ...{ sequences, shards, stages },
+      ...(forms && { forms: formsOf(forms) }),
+    };
   } catch {
     return undefined;
   }
@@ -38,11 +44,12 @@ export function readChosenMemory(adapterPath: string): ChosenMemory | undefined 
 
 /** @throws {StorageError} if it cannot be written */
 export function writeChosenMemory(adapterPath: string, chosen: ChosenMemory): void {
-  const { keepBytes, sequences, shards, forms } = chosen;
+  const { keepBytes, sequences, shards, stages, forms } = chosen;
   const text = JSON.stringify({
     keep_bytes: keepBytes,
     sequences,
     lanes: shards,
+    ...(stages === 1 ? {} : { stages }),
     forms: forms && {
       dequant: forms.dequantForm,
       integer: forms.integerForm,

@@ -61,9 +61,10 @@ export type PreparationEvent =
     readonly relativeError: number;
   }
   | NumericEvent
-  /** What each rank of a pipeline has: segments of the model, and a peak of memory that is predicted. */
+  /** What each rank of a pipeline has of the model's segments, and the peak of its memory, as predicted. */
   | {
     readonly kind: "stages";
+    readonly segments: number;
     readonly stages: readonly { readonly segments: number; readonly peakBytes: number }[];
   }
   /** Several boards train together. */

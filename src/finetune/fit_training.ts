@@ -61,7 +61,9 @@ export async function fitTraining(
   onEvent: OnEvent<PreparationEvent>,
   peers?: Peers,
 ): Promise<TrainingFit> {
-  const chosen = config.resume ? readChosenMemory(config.adapterPath) : undefined;
+  const before = config.resume ? readChosenMemory(config.adapterPath) : undefined;
+  // That of another number of stages was of other layers.
+  const chosen = before?.stages === (peers?.pipeline?.stages ?? 1) ? before : undefined;
   const load = await runLoad(parts, config, chosen?.shards);
   const { shards, each, packing } = load;
   const free = {
@@ -82,7 +84,9 @@ export async function fitTraining(
   const own = asBefore ?? most(load.most);
   const kept = peers?.pipeline === undefined ? own : await inStep(own, most, peers);
   const fit = makeReady(kept, load, config, budget);
-  if (!fit.fits && fit.predicted.peakBytes > budget.mostBytes) throw refusal(fit, load, budget);
+  if (!fit.fits && fit.predicted.peakBytes > budget.mostBytes) {
+    throw refusal(fit, load, budget, peers);
+  }
   const fewer = fit.sequences < load.most;
   onEvent({
     kind: "memory",
@@ -108,13 +112,14 @@ async function inStep(
 async function reportStages(
   { predicted: { peakBytes } }: Fit,
   peers: Peers,
-  { from, to }: SegmentRange,
+  { from, to, count }: SegmentRange,
   onEvent: OnEvent<PreparationEvent>,
 ): Promise<void> {
   const peaks = await ofAll(peers, peakBytes);
   const segments = await ofAll(peers, to - from);
   onEvent({
     kind: "stages",
+    segments: count,
     stages: peaks.map((bytes, rank) => ({ peakBytes: bytes, segments: segments[rank] })),
   });
 }
@@ -175,10 +180,12 @@ function refusal(
   { sequences, predicted }: { readonly sequences: number; readonly predicted: PredictedMemory },
   { largest, length, predictPart }: RunLoad,
   { bytes, source }: MemoryBudget,
+  peers: Peers | undefined,
 ): RefusedError {
+  const where = peers === undefined ? "" : `at rank ${peers.rank} `;
   const advice = whatFits(predictPart, sliceBatch(largest, 0, 1), bytes);
   return new RefusedError((name) =>
-    `Cannot train in ${formatBytes(bytes)} of memory (${worded(source, name)}): ` +
+    `Cannot train ${where}in ${formatBytes(bytes)} of memory (${worded(source, name)}): ` +
     `${sequences}×${length} tokens take ${megabytes(predicted.peakBytes)} ` +
     `(${madeOf(predicted)}), with as little kept as may be: ${worded(advice, name)}`
   );

@@ -52,7 +52,7 @@ export async function prepareTraining(
   chosen.step.forgetComparisons();
   const kept = resources.move();
   return {
-    ...partsOf(learned, chosen),
+    ...partsOf(learned, chosen, own.peers?.pipeline?.stages ?? 1),
     ...adapterOutput(learned, chosen, config, runner),
     ...{ optimizer, frozen },
     [Symbol.dispose]: () => kept.dispose(),
@@ -60,14 +60,18 @@ export async function prepareTraining(
 }
 
 /** The parts that follow from data and step. */
-function partsOf({ data, tokenizerDigest, adapted }: DataAndAdapter, chosen: ChosenStep) {
+function partsOf(
+  { data, tokenizerDigest, adapted }: DataAndAdapter,
+  chosen: ChosenStep,
+  stages: number,
+) {
   const { step, fit: { keepBytes, sequences, atOnce, shards }, forms, cut, baseDigest } = chosen;
   const frozen = frozenPart(adapted);
   return {
     model: new MicroBatches(step, atOnce, shards, cut),
     ...{ data: data.train, validation: data.validation, test: data.test },
     numeric: chosen.choice,
-    memory: { keepBytes, sequences, shards, forms },
+    memory: { keepBytes, sequences, shards, stages, forms },
     identity: {
       ...{ base: baseDigest, tokenizer: tokenizerDigest, ...data.identity },
       ...(frozen === undefined ? {} : { frozen_part_of_adapter: frozen.digest }),

@@ -14,6 +14,7 @@ Deno.test("readChosenMemory() reads what was chosen, forms included, and only fo
         keepBytes: 1000,
         sequences: 2,
         shards: 4,
+        stages: integerForm === "u8s8" ? 1 : 3,
         forms: {
           ...{ dequantForm: "arithmetic", integerForm },
           rotated: integerForm === "s8s8",

@@ -14,7 +14,7 @@ async function resumed(runner: Runner, forms: TrainingForms) {
   const adapterPath = Deno.makeTempDirSync();
   const events: PreparationEvent[] = [];
   try {
-    writeChosenMemory(adapterPath, { keepBytes: 0, sequences: 1, shards: 1, forms });
+    writeChosenMemory(adapterPath, { keepBytes: 0, sequences: 1, shards: 1, stages: 1, forms });
     const flags = { resume: true, adapterPath, threads: 1, numeric: "fast" } as const;
     const model = readModel(modelDir("tiny-llama-genai-fp32"));
     const found = await runForms(flags, runner, model, (event) => void events.push(event));

@@ -62,7 +62,7 @@ function sentence(event: Exclude<PreparationEvent, NumericEvent | Of<"encoded" |
     case "stages":
       return "Memory of each rank: about " +
         event.stages.map(({ peakBytes, segments }, rank) =>
-          `${megabytes(peakBytes)} at rank ${rank} (${segments} segments)`
+          `${megabytes(peakBytes)} at rank ${rank} (${segments} of ${event.segments} segments)`
         ).join(", ");
     case "padding matters":
       return "What the model computes depends on the padding behind a text: each runs by itself, without";
