@@ -7,6 +7,7 @@ import type { DeviceTensor } from "../runtime/runner.ts";
 import type { GradientSums, Peers } from "../train/peers.ts";
 import type { Parameter } from "../train/step.ts";
 import { BucketSums } from "./gradient_sums.ts";
+import { Line } from "./line.ts";
 import { type Launched, MPI_LIBRARY } from "./launcher.ts";
 import { LostPeerError } from "../train/lost_peer_error.ts";
 import { StageLinks } from "./stage_links.ts";
@@ -175,6 +176,19 @@ export class Communicator implements Peers {
   /** From now on ranks answer within the timeout: the long preparation is over. */
   endPreparation(): void {
     this.#isPrepared = true;
+  }
+
+  /** A line to another rank, which must make one to this rank. */
+  line(rank: number): Line {
+    const patience = Math.max(FIRST_WAITS, this.#timeout);
+    const lost = (rank: number, seconds: number) =>
+      this.#lostOf(`Rank ${rank}`, Math.round(seconds));
+    return new Line({ mpi: this.#mpi, rank, patience, lost });
+  }
+
+  /** Seconds that a rank may be silent while it works, and while it prepares work. */
+  get patience(): { readonly working: number; readonly preparing: number } {
+    return { working: this.#timeout, preparing: Math.max(FIRST_WAITS, this.#timeout) };
   }
 
   /** Leaves the job, which all ranks must do. */

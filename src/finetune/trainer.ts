@@ -24,6 +24,8 @@ export interface FineTuneOptions {
    * signal's reason.
    */
   readonly signal?: AbortSignal;
+  /** Whether this process trains by itself, even if an MPI launcher started it with others; default false. */
+  readonly alone?: boolean;
 }
 
 /** A fine-tuning run whose model, data and adapter are loaded and checked; it can be run once. */
@@ -72,13 +74,13 @@ export class Trainer implements Disposable {
    */
   static async open(
     input: FineTuneInput,
-    { onEvent = () => {}, signal }: FineTuneOptions = {},
+    { onEvent = () => {}, signal, alone = false }: FineTuneOptions = {},
   ): Promise<Trainer> {
     const config = resolveConfig(input);
     checkRuns(config);
     signal?.throwIfAborted();
     const ending = new AbortController();
-    const ranks = joinRanks(config, ending.signal);
+    const ranks = alone ? undefined : joinRanks(config, ending.signal);
     const told = (ranks?.rank ?? 0) === 0 ? onEvent : () => {};
     if (ranks !== undefined) {
       const { count, library } = ranks;
@@ -180,8 +182,8 @@ export class Trainer implements Disposable {
  */
 export async function fineTune(
   input: FineTuneInput,
-  { onEvent, signal }: FineTuneOptions = {},
+  { signal, ...options }: FineTuneOptions = {},
 ): Promise<FineTuneResult> {
-  using trainer = await Trainer.open(input, { onEvent, signal });
+  using trainer = await Trainer.open(input, { signal, ...options });
   return await trainer.run({ signal });
 }

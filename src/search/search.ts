@@ -37,6 +37,8 @@ export type TrialEnd =
 
 /** Trains candidates. */
 export interface TrialRunner {
+  /** Trainings that can run at the same time; default 1. */
+  readonly atOnce?: number;
   /** Trains a candidate with a seed from where it was until it has taken this many steps in all. */
   run(candidate: Candidate, seed: number, steps: number): Promise<TrialEnd>;
   /** A candidate is behind: what it needs to go on can be removed. */
@@ -114,17 +116,29 @@ async function climb(
   const field: Measured[] = [];
   let best: Measured | undefined;
   let flat = 0;
-  for (const candidate of ranks) {
-    const found = await trials.measure(candidate, steps);
-    if (found === undefined) continue;
-    field.push(found);
-    if (best === undefined || isBetter(found.scores, best.scores)) [best, flat] = [found, 0];
-    else if (++flat === PLATEAU && stopsAtPlateau) break;
+  // More than one where that costs no time: what lies beyond the plateau is dropped.
+  const ahead = stopsAtPlateau ? trials.candidatesAtOnce : ranks.length;
+  for (let start = 0; start < ranks.length; start += ahead) {
+    const some = ranks.slice(start, start + ahead);
+    const ends = await trials.run(some, steps);
+    for (const [i, candidate] of some.entries()) {
+      const found = trials.judge(candidate, steps, ends);
+      if (found === undefined) continue;
+      field.push(found);
+      if (best === undefined || isBetter(found.scores, best.scores)) [best, flat] = [found, 0];
+      else if (++flat === PLATEAU && stopsAtPlateau) {
+        for (const beyond of some.slice(i + 1)) trials.runner.drop(beyond);
+        return field;
+      }
+    }
   }
   return field;
 }
 
 class OutOfTime extends Error {}
+
+/** How the trials of candidates ended, in the order of the seeds; those that did not run are absent. */
+type TrialEnds = ReadonlyMap<Candidate, (TrialEnd | undefined)[]>;
 
 /** Runs trials and keeps what they found. */
 class Trials {
@@ -133,12 +147,51 @@ class Trials {
 
   constructor(readonly seeds: readonly number[], readonly runner: TrialRunner) {}
 
+  /** Candidates all of whose seeds can be trained at the same time. */
+  get candidatesAtOnce(): number {
+    return Math.ceil((this.runner.atOnce ?? 1) / this.seeds.length);
+  }
+
+  /** Runs trials in order, as many at once as can be, until one fails with an error or time is over. */
+  async run(candidates: readonly Candidate[], steps: number): Promise<TrialEnds> {
+    const ends = new Map(
+      candidates.map((
+        candidate,
+      ) => [candidate, this.seeds.map((): TrialEnd | undefined => undefined)]),
+    );
+    const waiting = candidates.flatMap((candidate) =>
+      this.seeds.map((seed, i) => ({ candidate, seed, i }))
+    );
+    let isOver = false;
+    const work = async () => {
+      while (!isOver) {
+        const trial = waiting.shift();
+        if (trial === undefined) return;
+        const { candidate, seed, i } = trial;
+        const own = ends.get(candidate)!;
+        if (own.some((end) => end?.kind === "failed")) continue;
+        try {
+          own[i] = await this.runner.run(candidate, seed, steps);
+        } catch (error) {
+          isOver = true;
+          throw error;
+        }
+        isOver ||= own[i]!.kind === "out of time";
+      }
+    };
+    const all = await Promise.allSettled(Array.from({ length: this.runner.atOnce ?? 1 }, work));
+    const failure = all.find(({ status }) => status === "rejected");
+    if (failure !== undefined) throw (failure as PromiseRejectedResult).reason;
+    return ends;
+  }
+
   /** `undefined` if the candidate cannot be trained. */
-  async measure(candidate: Candidate, steps: number): Promise<Measured | undefined> {
+  judge(candidate: Candidate, steps: number, ends: TrialEnds): Measured | undefined {
     const scores: number[] = [];
-    for (const seed of this.seeds) {
-      const end = await this.runner.run(candidate, seed, steps);
-      if (end.kind === "out of time") throw new OutOfTime();
+    const own = ends.get(candidate)!;
+    const failed = own.find((end) => end?.kind === "failed");
+    for (const end of failed === undefined ? own : [failed]) {
+      if (end === undefined || end.kind === "out of time") throw new OutOfTime();
       if (end.kind === "failed") {
         this.failed.push({ candidate, reason: end.reason });
         this.#standings.delete(candidate);
@@ -156,8 +209,9 @@ class Trials {
     steps: number,
   ): Promise<readonly Measured[]> {
     const field: Measured[] = [];
+    const ends = await this.run(candidates, steps);
     for (const candidate of candidates) {
-      const found = await this.measure(candidate, steps);
+      const found = this.judge(candidate, steps, ends);
       if (found !== undefined) field.push(found);
     }
     return field;

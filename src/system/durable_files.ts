@@ -133,7 +133,7 @@ export function changeMode(path: string, mode: number): void {
 /**
  * Writes or replaces a folder of files atomically.
  *
- * @param files contents by file name
+ * @param files contents by file name, or by path in the folder
  * @throws {StorageError} naming the path; an older folder of the name is untouched then, unless the
  *   failure comes between moving it away and moving the new one in
  */
@@ -142,7 +142,13 @@ export function replaceDirectory(path: string, files: ReadonlyMap<string, FileCo
   if (exists(unfinished)) remove(unfinished);
   makeDirectory(dirname(path));
   makeFolders(unfinished);
-  for (const [name, content] of files) writeAndSync(join(unfinished, name), content);
+  for (const [name, content] of files) {
+    makeFolders(dirname(join(unfinished, name)));
+    writeAndSync(join(unfinished, name), content);
+  }
+  for (const folder of new Set([...files.keys()].map(dirname))) {
+    syncDirectory(join(unfinished, folder));
+  }
   syncDirectory(unfinished);
   // rename(2) does not replace a folder that has content.
   const older = exists(path) ? moveAside(path) : undefined;

@@ -2,15 +2,9 @@
 import { join } from "@std/path";
 import { parseDuration } from "../config/duration.ts";
 import { formatConfig } from "../config/file.ts";
-import { launchedBy } from "../distributed/launcher.ts";
-import {
-  BusyError,
-  type NameParameter,
-  ParameterError,
-  RefusedError,
-  UsageError,
-  worded,
-} from "../errors.ts";
+import type { Communicator } from "../distributed/communicator.ts";
+import { inJob } from "../distributed/job.ts";
+import { BusyError, type NameParameter, ParameterError, RefusedError, worded } from "../errors.ts";
 import {
   DEFAULT_EPOCHS,
   FINE_TUNE_PARAMETERS,
@@ -35,6 +29,7 @@ import { candidateConfig } from "./rank_search/candidate_config.ts";
 import { gradientSpectra } from "./rank_search/gradient_spectra.ts";
 import { plotted, type RankSearchResult, searchedCandidates } from "./rank_search/result.ts";
 import { resultJson } from "./rank_search/result_json.ts";
+import { OtherRanks, serveSearch } from "./rank_search/other_ranks.ts";
 import { saveSearchConfig } from "./rank_search/saved_search.ts";
 import { searchIdentity } from "./rank_search/search_identity.ts";
 import {
@@ -42,6 +37,7 @@ import {
   type RankSearchInput,
   resolveSearch,
 } from "./rank_search/settings.ts";
+import { LocalTrainer } from "./rank_search/train_trial.ts";
 import { TrialJournal } from "./rank_search/trial_journal.ts";
 import { seedsOf, type TrialEvent, Trials } from "./rank_search/trials.ts";
 import type { Watch } from "./watch.ts";
@@ -49,6 +45,8 @@ import type { Watch } from "./watch.ts";
 /** What a search of ranks reports while it runs. */
 export type RankSearchEvent =
   | TrialEvent
+  /** Several processes train the trials. */
+  | { readonly kind: "ranks"; readonly count: number; readonly library: string }
   /** Before the first trial: how long trainings are, and after how many steps they are compared. */
   | {
     readonly kind: "planned";
@@ -74,10 +72,14 @@ export type RankSearchEvent =
  * Every trial is a training by `fineTune` in a folder below `savePath`. A search that was stopped or killed
  * goes on with `resume`: trials that have ended are in its journal, others go on from their checkpoints.
  *
+ * Processes that an MPI launcher has started each train whole adapters. The first has the search's folder and
+ * writes; all return what it found, with its paths.
+ *
  * @throws {ParameterError} for a setting that is unknown, missing or out of range
  * @throws {BadInputError | UsageError} for a model or data that cannot be used
  * @throws {RefusedError} if no candidate can be trained, or the time ended before one was measured
  * @throws {BusyError} if another search works in the folder
+ * @throws {LostPeerError} if another process of a job is gone; what has ended is in the journal
  * @throws {StorageError} naming what could not be written
  *
  * @example
@@ -103,40 +105,71 @@ export async function rankSearch(
   { onEvent = () => {}, signal = new AbortController().signal }: Watch<RankSearchEvent> = {},
 ): Promise<RankSearchResult> {
   const config = resolveSearch(input);
-  if (launchedBy((name) => Deno.env.get(name)) !== undefined) {
-    throw new UsageError(
-      "A search of ranks trains one adapter after another on one board: start it without mpirun",
-    );
+  return await inJob(
+    { timeout: config.collectiveTimeout, resumes: true },
+    (ranks) =>
+      ranks !== undefined && ranks.rank > 0
+        ? serve(ranks, config, signal)
+        : searchHere(ranks, config, { onEvent, signal }),
+  );
+}
+
+/** The part of rank 0, or of a process that is alone. */
+async function searchHere(
+  ranks: Communicator | undefined,
+  config: RankSearchConfig,
+  { onEvent, signal }: SearchWatch,
+): Promise<RankSearchResult> {
+  if (ranks !== undefined) {
+    onEvent({ kind: "ranks", count: ranks.count, library: ranks.library });
   }
   using _lock = takeFolder(config);
   using deadline = deadlineOf(config);
   using base = loadOnnx(findModelFile(config.model), openMapped);
   const shapes = new AdapterShapes(base.model, config);
-  const ranks = shapes.ranks();
+  const candidates = shapes.ranks();
   checkPerLayer(config);
   const identity = await searchIdentity(base.model, config);
   signal.throwIfAborted();
-  const totalSteps = await wholeSteps(candidateConfig(config, ranks[0]), { onEvent, signal });
+  const totalSteps = await wholeSteps(candidateConfig(config, candidates[0]), { onEvent, signal });
   const rungs = config.halving ? rungsOf(totalSteps, config.halvingFactor) : [totalSteps];
   const seeds = seedsOf(config);
-  onEvent({ kind: "planned", seeds, rungs, ranks: ranks.map(({ name }) => name) });
+  onEvent({ kind: "planned", seeds, rungs, ranks: candidates.map(({ name }) => name) });
   saveSearchConfig(config);
   const journal = new TrialJournal(join(config.savePath, "trials.jsonl"), config.resume);
+  const means = {
+    ...{ config, totalSteps },
+    onEvent: (event: FineTuneEvent) => onEvent({ kind: "training", event }),
+  };
+  using others = ranks && await OtherRanks.meet(ranks, means, identity);
   const trials = new Trials({
     ...{ config, identity, totalSteps, journal, onEvent, signal },
     deadline: deadline.signal,
-  });
-  const others = async (chosen: Candidate) => [
+  }, [new LocalTrainer(means), ...others?.trainers ?? []]);
+  const alternatives = async (chosen: Candidate) => [
     ...shapes.targetSets(chosen),
     ...(config.perLayer ? await perLayer(shapes, chosen, config, { onEvent, signal }) : []),
   ];
-  const outcome = await search({ ranks, others }, {
+  const outcome = await search({ ranks: candidates, others: alternatives }, {
     ...{ seeds, rungs, reductionFactor: config.halvingFactor },
     stopsAtPlateau: config.halving,
   }, trials);
   const { picked } = outcome;
   if (picked === undefined) throw nothingMeasured(outcome);
-  return report(outcome, picked, { config, trials, totalSteps });
+  const result = report(outcome, picked, { config, trials, totalSteps });
+  await others?.end(result);
+  return result;
+}
+
+/** The part of a rank other than 0. */
+async function serve(
+  ranks: Communicator,
+  config: RankSearchConfig,
+  signal: AbortSignal,
+): Promise<RankSearchResult> {
+  using base = loadOnnx(findModelFile(config.model), openMapped);
+  const identity = await searchIdentity(base.model, config);
+  return await serveSearch(ranks, config, identity, signal);
 }
 
 /** @throws {ParameterError} if the adapters have no gradient of a weight to show */
@@ -190,7 +223,7 @@ async function wholeSteps(
   if (config.iters !== undefined) return config.iters;
   using trainer = await Trainer.open(
     { ...config, overwrite: true },
-    { signal, onEvent: (event) => onEvent({ kind: "training", event }) },
+    { signal, alone: true, onEvent: (event) => onEvent({ kind: "training", event }) },
   );
   return stepsOf(trainer.data, config.epochs ?? DEFAULT_EPOCHS, config.gradAccumulationSteps);
 }

@@ -1,11 +1,12 @@
 /** `graft rank-search`: which rank and which modules an adapter needs. */
-import { EXIT, UsageError } from "../../errors.ts";
+import { EXIT, ParameterError, UsageError } from "../../errors.ts";
 import { keepHeapSmall } from "../../system/memory.ts";
 import { rankSearch } from "../../tasks/rank_search.ts";
 import { resultJson } from "../../tasks/rank_search/result_json.ts";
 import { searchFileOf } from "../../tasks/rank_search/saved_search.ts";
 import { command } from "../command.ts";
 import { shellWord } from "../terminal/format.ts";
+import { isFirstRank, ofFirstRank } from "../terminal/first_rank.ts";
 import { StopSignal } from "../terminal/stop_signal.ts";
 import { RANK_SEARCH_FLAGS } from "./rank_search_flags.ts";
 import { searchNotes } from "./rank_search_notes.ts";
@@ -28,11 +29,16 @@ export default command({
       command: "graft rank-search --resume",
       does: "goes on with the search in ./rank-search that was stopped",
     },
+    {
+      command: "mpirun -n 4 --host a,b,c,d graft rank-search -m ./minilm-int8 --data ./banking",
+      does: "four boards train adapters at the same time",
+    },
   ],
   impliedConfig: ({ resume, savePath = RANK_SEARCH_FLAGS.savePath.default }) =>
-    resume ? searchFileOf(savePath as string) : undefined,
+    resume ? savedSearch(savePath as string) : undefined,
   needs: ["run"],
-  async run({ flags, terminal }) {
+  async run({ flags, terminal: own }) {
+    const terminal = ofFirstRank(own);
     keepHeapSmall();
     const { config: _, json, ranks, ...rest } = flags;
     const where = flags.savePath === RANK_SEARCH_FLAGS.savePath.default
@@ -54,6 +60,16 @@ export default command({
     return EXIT.ok;
   },
 });
+
+/** Of the boards of a job only the first one need have the search's folder. */
+function savedSearch(savePath: string): string | undefined {
+  try {
+    return searchFileOf(savePath);
+  } catch (error) {
+    if (error instanceof ParameterError && !isFirstRank()) return undefined;
+    throw error;
+  }
+}
 
 /** @throws {UsageError} for what is no number */
 function parseRanks(texts: readonly string[]): readonly number[] {

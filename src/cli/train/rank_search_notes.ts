@@ -19,9 +19,14 @@ export function searchNotes(terminal: Terminal): (event: RankSearchEvent) => voi
       case "planned":
         return terminal.note(plan(event));
       case "trial began":
+        if (event.rank > 0) return;
         began = event;
         trials++;
         return;
+      case "ranks":
+        return terminal.note(
+          `${event.count} ranks search together (${event.library}): each trains whole adapters`,
+        );
       case "training":
         return noteTraining(event.event, trials <= 1, began, terminal);
       case "trial ended":

@@ -2,19 +2,17 @@
 import { createHash } from "node:crypto";
 import { join } from "@std/path";
 import { fileValues } from "../../config/file.ts";
-import { type Message, ParameterError, RefusedError } from "../../errors.ts";
-import { FINE_TUNE_PARAMETERS, type FineTuneEvent, Trainer } from "../../finetune/mod.ts";
+import { type Message, ParameterError } from "../../errors.ts";
+import { FINE_TUNE_PARAMETERS, type FineTuneEvent } from "../../finetune/mod.ts";
 import { checkpointsOf } from "../../finetune/saved_config.ts";
 import type { Candidate } from "../../search/candidate.ts";
 import { type Metric, scoreOf, type SearchMetric, type Validated } from "../../search/metric.ts";
 import type { TrialEnd, TrialRunner } from "../../search/search.ts";
 import { exists, removeDirectory } from "../../system/durable_files.ts";
 import { argmax } from "../../statistics.ts";
-import { hasCheckpoints } from "../../train/checkpoint_files.ts";
 import { candidateConfig } from "./candidate_config.ts";
 import type { RankSearchConfig } from "./settings.ts";
-import { TrainingClock } from "./training_clock.ts";
-import { validationOf } from "./trial_metrics.ts";
+import { accuracyOf, type Trained, type Trial, type TrialTrainer } from "./train_trial.ts";
 import type { TrialJournal, TrialRecord } from "./trial_journal.ts";
 
 /** What trials report. */
@@ -26,8 +24,10 @@ export type TrialEvent =
     readonly seed: number;
     readonly steps: number;
     readonly totalSteps: number;
+    /** The rank of a job that trains it; 0 is this process. */
+    readonly rank: number;
   }
-  /** What its training reports. */
+  /** What a training in this process reports. */
   | { readonly kind: "training"; readonly event: FineTuneEvent }
   /** A trial has been measured; `known` from an earlier run of the search. */
   | { readonly kind: "trial ended"; readonly record: TrialRecord; readonly known: boolean }
@@ -59,10 +59,19 @@ const IRRELEVANT: ReadonlySet<string> = new Set([
 /** Trials of a search by candidate and seed. */
 export class Trials implements TrialRunner {
   readonly #means: TrialMeans;
+  readonly #failure = new AbortController();
+  readonly #stop: AbortSignal;
+  /** Those that have nothing to do. */
+  readonly #free: TrialTrainer[];
+  readonly atOnce: number;
   #metric: Metric | undefined;
 
-  constructor(means: TrialMeans) {
+  /** @param trainers each takes one trial at a time */
+  constructor(means: TrialMeans, trainers: readonly TrialTrainer[]) {
     this.#means = means;
+    this.#free = [...trainers];
+    this.atOnce = trainers.length;
+    this.#stop = AbortSignal.any([means.signal, means.deadline, this.#failure.signal]);
   }
 
   /** The metric, once a trial has shown what the task has. */
@@ -72,19 +81,21 @@ export class Trials implements TrialRunner {
 
   /** Trains a candidate until it has taken this many steps, or looks up what that gave. */
   async run(candidate: Candidate, seed: number, steps: number): Promise<TrialEnd> {
-    const { journal, deadline, onEvent, totalSteps } = this.#means;
+    const { journal, deadline, signal } = this.#means;
     const trial = this.#digest(candidate, seed);
     const known = journal.find(trial, steps);
     if (known !== undefined) return this.#ended(known, true);
     if (deadline.aborted) return { kind: "out of time" };
     const { name } = candidate;
-    onEvent({ kind: "trial began", name, seed, steps, totalSteps });
     const before = journal.last(trial)?.seconds ?? 0;
-    const clock = new TrainingClock();
-    const end = await this.#train(candidate, seed, steps, clock);
-    if (end === "out of time") return { kind: "out of time" };
+    const adapterPath = this.folder(candidate, seed);
+    const { end, seconds } = await this.#train({ candidate, seed, steps, adapterPath });
+    if (end === "out of time") {
+      signal.throwIfAborted();
+      return { kind: "out of time" };
+    }
     if ("refused" in end) return this.#failed(name, end.refused);
-    const record = { trial, name, seed, steps, seconds: before + clock.seconds, ...end };
+    const record = { trial, name, seed, steps, seconds: before + seconds, ...end };
     journal.append(record);
     return this.#ended(record, false);
   }
@@ -130,6 +141,22 @@ export class Trials implements TrialRunner {
     return all.reduce((sum, one) => sum + one, 0) / all.length;
   }
 
+  /** Trains with a trainer that is free; if one fails, the others stop. */
+  async #train(trial: Trial): Promise<Trained> {
+    const trainer = this.#free.shift()!;
+    const { onEvent, totalSteps } = this.#means;
+    const { candidate: { name }, seed, steps } = trial;
+    onEvent({ kind: "trial began", name, seed, steps, totalSteps, rank: trainer.rank });
+    try {
+      return await trainer.train(trial, this.#stop);
+    } catch (error) {
+      this.#failure.abort();
+      throw error;
+    } finally {
+      this.#free.unshift(trainer);
+    }
+  }
+
   #seeds(): readonly number[] {
     return seedsOf(this.#means.config);
   }
@@ -143,67 +170,6 @@ export class Trials implements TrialRunner {
     const relevant = Object.entries(values).filter(([key]) => !IRRELEVANT.has(key)).sort();
     return createHash("sha256").update(JSON.stringify([identity, totalSteps, relevant]))
       .digest("hex");
-  }
-
-  /** @returns what the validation found, or why there is nothing to validate */
-  async #train(
-    candidate: Candidate,
-    seed: number,
-    steps: number,
-    clock: TrainingClock,
-  ): Promise<
-    Validated | { readonly failed: string } | { readonly refused: Message } | "out of time"
-  > {
-    const { config, signal, deadline } = this.#means;
-    const adapterPath = this.folder(candidate, seed);
-    const whole = candidateConfig(config, candidate);
-    let resume = hasCheckpoints(checkpointsOf({ adapterPath }));
-    while (true) {
-      try {
-        const training = await this.#fineTune(whole, { adapterPath, seed, steps, resume }, clock);
-        if (training.end === "interrupted") {
-          signal.throwIfAborted();
-          return "out of time";
-        }
-        if (training.end === "diverged") return { failed: `it diverged: ${training.reason}` };
-        const found = validationOf(adapterPath, training.step, config.loadBest);
-        if (found !== undefined) return { loss: found.loss, ...accuracyOf(found) };
-      } catch (error) {
-        if (error instanceof RefusedError) return { refused: (name) => error.worded(name) };
-        if (deadline.aborted && !signal.aborted && error === deadline.reason) return "out of time";
-        throw error;
-      }
-      if (!resume) throw new Error(`${adapterPath} has no evaluation of step ${steps}`);
-      // A kill came after the last checkpoint and a power loss took the evaluation: train again.
-      resume = false;
-    }
-  }
-
-  async #fineTune(
-    config: ReturnType<typeof candidateConfig>,
-    { adapterPath, seed, steps, resume }: {
-      readonly adapterPath: string;
-      readonly seed: number;
-      readonly steps: number;
-      readonly resume: boolean;
-    },
-    clock: TrainingClock,
-  ) {
-    const { totalSteps, onEvent } = this.#means;
-    const signal = AbortSignal.any([this.#means.signal, this.#means.deadline]);
-    using trainer = await Trainer.open({
-      ...config,
-      ...{ adapterPath, seed, resume, overwrite: !resume, keepCheckpoints: 1 },
-      // The learning rate falls as in a whole training.
-      ...{ epochs: undefined, iters: steps, lrDecaySteps: config.lrDecaySteps ?? totalSteps },
-    }, {
-      signal,
-      onEvent(event) {
-        clock.take(event);
-        onEvent({ kind: "training", event });
-      },
-    });
-    return (await trainer.run({ signal, test: false })).training!;
   }
 
   #ended(record: TrialRecord, known: boolean): TrialEnd {
@@ -234,6 +200,3 @@ function metricOf(asked: SearchMetric, { accuracy }: Validated): Metric {
     (name) => `${name("metric", asked)} needs a classification: take loss or perplexity`,
   );
 }
-
-const accuracyOf = ({ accuracy }: { readonly accuracy?: number }) =>
-  accuracy === undefined ? {} : { accuracy };

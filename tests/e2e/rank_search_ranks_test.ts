@@ -1,0 +1,116 @@
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { join } from "@std/path";
+import { modelDir } from "../helpers/fixture_models.ts";
+import { commandLine, graft } from "../helpers/graft.ts";
+import { LAUNCHERS, mpiMissing, rankProcesses, runRanks, startRanks } from "../helpers/mpi_jobs.ts";
+import { testNeeding } from "../helpers/requirements.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
+import { requests, sha256 } from "../helpers/training_runs.ts";
+
+/** A search of two ranks and one other set of modules over two seeds. */
+function argsOf(folder: string, savePath: string): string[] {
+  Deno.writeTextFileSync(join(folder, "train.csv"), requests(12));
+  Deno.writeTextFileSync(join(folder, "valid.csv"), requests(6));
+  return [
+    ...["rank-search", "--model", modelDir("tiny-bert-dynamic-int8"), "--data", folder],
+    ...["--ranks=1,2", "--seeds=2", "--target-modules=query,value", "--target-sets=query"],
+    ...["--batch-size=6", "--learning-rate=0.01", "--threads=1", "--save-path", savePath],
+  ];
+}
+
+// deno-lint-ignore no-explicit-any -- a file of results
+const resultIn = (savePath: string): any =>
+  JSON.parse(Deno.readTextFileSync(join(savePath, "result.json")));
+
+const journalOf = (savePath: string): string[] => {
+  try {
+    return Deno.readTextFileSync(join(savePath, "trials.jsonl")).trim().split("\n");
+  } catch {
+    return []; // it has not begun yet
+  }
+};
+
+/** The steps that a search's trials have checkpoints of. */
+function stepsOf(savePath: string): number[] {
+  try {
+    return [...Deno.readDirSync(join(savePath, "trials"))].map(({ name }) => {
+      const latest = join(savePath, "trials", name, "checkpoints", "latest");
+      return Number(Deno.readTextFileSync(latest).trim().slice("step-".length));
+    });
+  } catch {
+    return []; // one has just begun
+  }
+}
+
+const missing = mpiMissing();
+
+testNeeding(
+  missing,
+  "GRAFT_REQUIRE_PYTHON",
+  "graft rank-search under mpirun finds what one process does, with one folder or each its own",
+  () =>
+    inTempDir(async (folder) => {
+      const expected = join(folder, "alone");
+      const alone = await graft(...argsOf(folder, expected), "--iters=3");
+      assertEquals(alone.code, 0, alone.stderr);
+      const adapterOf = (path: string) => sha256(join(path, "adapter_model.safetensors"));
+      /** What a search found, without its times and paths. */
+      const found = async (savePath: string) => {
+        const { candidates, recommended, wholeTrainings } = resultIn(savePath);
+        return [
+          // deno-lint-ignore no-explicit-any -- as above
+          candidates.map(({ name, values, steps }: any) => [name, values, steps]),
+          ...[recommended.name, wholeTrainings],
+          await adapterOf(join(savePath, "trials", recommended.adapter_path.split("/").at(-1)!)),
+        ];
+      };
+      const shared = join(folder, "shared");
+      const together = await runRanks(LAUNCHERS[2], 2, [...argsOf(folder, shared), "--iters=3"]);
+      assertEquals(together.code, 0, together.output);
+      assertStringIncludes(together.output, "2 ranks search together");
+      assertEquals(await found(shared), await found(expected));
+      // Only the first of them speaks.
+      assertEquals(together.output.match(/^Recommended/gm)?.length, 1, together.output);
+      const [here, there] = ["here", "there"].map((name) => join(folder, name));
+      for (const board of [here, there]) Deno.mkdirSync(board);
+      const args = [...argsOf(folder, "search"), "--iters=3"];
+      const apart = await runRanks({ ...LAUNCHERS[0], args: ["-wdir", here] }, 1, [
+        ...[...args, ":", "-wdir", there, "-n", "1"],
+        ...commandLine(args),
+      ]);
+      assertEquals(apart.code, 0, apart.output);
+      assertEquals(await found(join(here, "search")), await found(expected));
+      assertEquals([...Deno.readDirSync(join(there, "search", "trials"))], []);
+    }),
+);
+
+testNeeding(
+  missing,
+  "GRAFT_REQUIRE_PYTHON",
+  "graft rank-search names a rank that does not answer, and loses nothing that has ended",
+  () =>
+    inTempDir(async (folder) => {
+      const savePath = join(folder, "search");
+      // First to step 100, then to 300 and 900.
+      const args = [...argsOf(folder, savePath), "--iters=900", "--save-every=5"];
+      const child = startRanks(LAUNCHERS[0], 2, [...args, "--collective-timeout=2"]);
+      const output = Promise.all([child.stdout, child.stderr].map((s) => new Response(s).text()));
+      // Until each rank is beyond step 100 of a trial.
+      while (stepsOf(savePath).filter((step) => step > 100).length < 2) {
+        await new Promise((resolve) => setTimeout(resolve, 20));
+      }
+      Deno.kill(rankProcesses(savePath).get(1)!, "SIGSTOP");
+      const { code } = await child.status;
+      const text = (await output).join("");
+      assertStringIncludes(text, "Rank 1 did not answer within 2 s (of 2 ranks)");
+      assertEquals(code, 75, text);
+      const kept = journalOf(savePath);
+      assert(kept.length >= 6, `${kept.length}`);
+      const resumed = await graft(
+        ...["rank-search", "--resume", "--save-path", savePath, "--time-budget=1s"],
+      );
+      assertEquals(resumed.code, 0, resumed.stderr);
+      assertEquals(resumed.stderr.match(/\(earlier\)$/gm)?.length, kept.length, resumed.stderr);
+      assertEquals(journalOf(savePath).slice(0, kept.length), kept);
+    }),
+);
