@@ -97,9 +97,14 @@ export async function copyModel(
   return target;
 }
 
-/** Copies the configuration of the training; returns its path. */
-export function copyConfig(text: string, paths: InstallPaths, report: Report): string {
-  const path = join(paths.program, "train.yaml");
+/** Writes a file that every user can read: the configuration of the training, a public key. */
+export function writeShared(
+  name: string,
+  text: string,
+  paths: InstallPaths,
+  report: Report,
+): string {
+  const path = join(paths.program, name);
   makeDirectory(paths.program);
   replaceFile(path, new TextEncoder().encode(text));
   changeMode(path, 0o644);

@@ -81,7 +81,7 @@ export function common(settings: Surroundings, folders: readonly string[] = [FOL
  * the JavaScript engine compiles at run time, nor ProcSubset=pid because memory is predicted from
  * /proc/meminfo.
  */
-const HARDENING: Section = [
+export const HARDENING: Section = [
   ["NoNewPrivileges", "yes"],
   ["CapabilityBoundingSet", ""],
   ["AmbientCapabilities", ""],

@@ -14,6 +14,7 @@ import {
   type Surroundings,
 } from "./unit_sections.ts";
 import { FLEET_UNITS, fleetUnitFiles, type FleetUnitSettings } from "./fleet_units.ts";
+import { FOLLOW_UNITS, type FollowSettings, followUnitFiles } from "./follow_units.ts";
 
 export interface UnitSettings extends Surroundings {
   /** The program and its first arguments: absolute, then `service`. */
@@ -52,6 +53,8 @@ export interface UnitSettings extends Surroundings {
   readonly jobMemoryBudget?: string;
   /** The fleet that the box learns with; none if absent. */
   readonly fleet?: FleetUnitSettings;
+  /** The fleet whose releases the box follows; none if absent. */
+  readonly follow?: FollowSettings;
 }
 
 /** Names of the units. */
@@ -61,6 +64,7 @@ export const UNITS = {
   train: "graft-train.service",
   timer: "graft-train.timer",
   ...FLEET_UNITS,
+  ...FOLLOW_UNITS,
 } as const;
 
 /** Longest time between two pings of the watchdog. */
@@ -83,7 +87,14 @@ export function unitFiles(settings: UnitSettings): ReadonlyMap<string, string> {
     [UNITS.train, trainUnit(settings)],
     [UNITS.timer, timerUnit(settings)],
     ...(settings.fleet === undefined ? [] : fleetUnitFiles(settings, settings.fleet)),
+    ...(settings.follow === undefined ? [] : followUnits(settings, settings.follow)),
   ]);
+}
+
+function followUnits(settings: UnitSettings, follow: FollowSettings) {
+  const install = [...sourceFlags(settings), ...promotionFlags(settings)];
+  const shared = [...trainingLimits(settings), ...common(settings), ...NO_NETWORK];
+  return followUnitFiles(settings.exec, follow, install, shared);
 }
 
 function command(settings: UnitSettings, ...words: readonly string[]): string {
@@ -169,38 +180,48 @@ function socketUnit(listen: string): string {
   });
 }
 
+/** Base, rows and configuration. */
+function sourceFlags({ model, data, trainConfig }: UnitSettings): string[] {
+  return [
+    ...["--model", model, "--data", data],
+    ...(trainConfig === undefined ? [] : ["--train-config", trainConfig]),
+  ];
+}
+
+function promotionFlags({ margin, keep }: UnitSettings): string[] {
+  return ["--promote-margin", String(margin), "--keep", String(keep)];
+}
+
+/** What training and merging may use, less than what answers. */
+function trainingLimits(settings: UnitSettings): Section {
+  return [
+    ["#", "stopped in order: it goes on with the next start"],
+    ["SuccessExitStatus", "130"],
+    ["TimeoutStopSec", "90"],
+    ["KillMode", "mixed"],
+    ["#", "what trains is killed before anything else, and the job writes that down"],
+    ["OOMScoreAdjust", "500"],
+    ["OOMPolicy", "continue"],
+    ["MemoryMax", settings.trainMemoryMax],
+    ["CPUQuota", settings.trainCpuQuota],
+    ["CPUWeight", "20"],
+    ["CPUSchedulingPolicy", "batch"],
+    ["Nice", "10"],
+    ["IOSchedulingClass", "idle"],
+  ];
+}
+
 function trainUnit(settings: UnitSettings): string {
-  const { trainConfig, margin, keep } = settings;
+  const words = ["train", ...sourceFlags(settings), ...promotionFlags(settings)];
   return format({
     Unit: [
       ["Description", "graft: where rows are new, train, evaluate, promote what is better"],
     ],
     Service: [
       ["Type", "oneshot"],
-      [
-        "ExecStart",
-        command(
-          settings,
-          "train",
-          ...["--model", settings.model, "--data", settings.data],
-          ...(trainConfig === undefined ? [] : ["--train-config", trainConfig]),
-          ...["--promote-margin", String(margin), "--keep", String(keep)],
-        ),
-      ],
-      ["#", "stopped in order: it goes on with the next start"],
-      ["SuccessExitStatus", "130"],
+      ["ExecStart", command(settings, ...words)],
       ["TimeoutStartSec", "infinity"],
-      ["TimeoutStopSec", "90"],
-      ["KillMode", "mixed"],
-      ["#", "what trains is killed before anything else, and the job writes that down"],
-      ["OOMScoreAdjust", "500"],
-      ["OOMPolicy", "continue"],
-      ["MemoryMax", settings.trainMemoryMax],
-      ["CPUQuota", settings.trainCpuQuota],
-      ["CPUWeight", "20"],
-      ["CPUSchedulingPolicy", "batch"],
-      ["Nice", "10"],
-      ["IOSchedulingClass", "idle"],
+      ...trainingLimits(settings),
       ...common(settings),
       ...NO_NETWORK,
     ],

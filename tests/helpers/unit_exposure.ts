@@ -17,6 +17,14 @@ export const UNIT_SETTINGS: UnitSettings = {
   deviceGroups: [],
   environment: {},
   fleet: { url: "https://fleet.example:8000", insecure: false },
+  follow: {
+    server: "tls://nats.example.com",
+    bucket: "graft",
+    box: "mill-1",
+    publicKey: "/opt/graft/fleet.pub",
+    secrets: { creds: "/root/box.creds" },
+    flags: [],
+  },
 };
 
 /** The same with one. */

@@ -21,8 +21,8 @@ const SETTINGS: UnitSettings = {
 
 Deno.test("unitFiles() puts the settings into the units", () => {
   const files = unitFiles(SETTINGS);
-  const { socket, fleet: _, fleetTrain: __, fleetPath: ___, ...usual } = UNITS;
-  assertEquals([...files.keys()], Object.values(usual));
+  const { socket } = UNITS;
+  assertEquals([...files.keys()], [UNITS.service, UNITS.train, UNITS.timer]);
   const service = files.get(UNITS.service)!;
   assertStringIncludes(
     service,
@@ -63,6 +63,38 @@ Deno.test("unitFiles() puts the settings into the units", () => {
   assertStringIncludes(itself.get(UNITS.service)!, "\nIPAddressAllow=localhost\n");
   assertEquals(itself.get(UNITS.service)!.includes("PrivateNetwork"), false);
   assertStringIncludes(itself.get(UNITS.train)!, "\nPrivateNetwork=yes\n");
+});
+
+Deno.test("unitFiles() keeps the network and the rows of a box that follows a fleet in units of their own", () => {
+  const files = unitFiles({
+    ...SETTINGS,
+    follow: {
+      server: "tls://nats.example.com:4222",
+      bucket: "mills",
+      box: "mill-1",
+      publicKey: "/opt/graft/fleet.pub",
+      secrets: { creds: "/root/box.creds" },
+      flags: ["--js-domain=hall"],
+    },
+  });
+  const [follow, apply] = [files.get(UNITS.follow)!, files.get(UNITS.apply)!];
+  assertMatch(follow, /\nExecStart=\S+ fleet follow --server tls:\/\/nats.example.com:4222 /);
+  assertStringIncludes(
+    follow,
+    " --creds /run/credentials/graft-follow.service/creds --js-domain=hall",
+  );
+  assertStringIncludes(follow, "\nLoadCredential=creds:/root/box.creds\n");
+  assertEquals(follow.includes("PrivateNetwork"), false);
+  // It has a user and a state of its own, and of the service's files the report alone.
+  assertMatch(follow, /\nUser=graft-follow\nStateDirectory=graft-follow\n/);
+  assertEquals(follow.match(/(Bind\w*Paths|ReadWritePaths)=.*/g), [
+    "BindReadOnlyPaths=-/var/log/private/graft:/run/graft-outbox",
+  ]);
+  for (const line of ["PrivateNetwork=yes", "RestrictAddressFamilies=AF_UNIX", "MemoryMax=2G"]) {
+    assertStringIncludes(apply, `\n${line}\n`);
+  }
+  assertMatch(apply, / --bucket mills --box mill-1 .* --promote-margin 0.02 --keep 4\n/);
+  assertStringIncludes(files.get(UNITS.applyPath)!, "\nPathChanged=/var/lib/private/graft-follow/");
 });
 
 Deno.test("unitFiles() lets a job be killed for want of memory without the service", () => {

@@ -1,10 +1,11 @@
 /** Flags of the verbs that run on a box. */
+import { join } from "@std/path";
 import { UsageError } from "../../errors.ts";
 import { defaultBoxName } from "../../fleet/box/box_name.ts";
 import { isBoxName } from "../../fleet/release/report.ts";
 import { text } from "../flags.ts";
 import { JOB_FLAGS } from "../service/service_train.ts";
-import { MODEL_FLAG, STATE_FLAG } from "../service/service_flags.ts";
+import { MODEL_FLAG, STATE_FLAG, stateFolder } from "../service/service_flags.ts";
 import { RUNTIME_FLAGS } from "../runtime_flags.ts";
 
 /** Folder of the process that has the network, unless systemd sets another. */
@@ -15,6 +16,9 @@ export const BOX_FLAGS = {
     placeholder: "NAME",
   }),
   inbox: text(`Folder for what was fetched; ${DEFAULT_INBOX} if absent`, { placeholder: "DIR" }),
+  outbox: text("Folder with the report; fleet/outbox in the service's folder if absent", {
+    placeholder: "DIR",
+  }),
 } as const;
 
 /** Flags of what installs a release. */
@@ -27,6 +31,13 @@ export const INSTALL_FLAGS = {
   ...JOB_FLAGS,
   ...RUNTIME_FLAGS,
 } as const;
+
+/** The folder with the report. */
+export function outboxFolder(
+  flags: { readonly outbox?: string; readonly state?: string },
+): string {
+  return flags.outbox ?? join(stateFolder(flags), "fleet", "outbox");
+}
 
 /** The box's name. */
 export function boxNameOf({ box }: { readonly box?: string }): string {

@@ -5,7 +5,7 @@ import { command } from "../command.ts";
 export default command({
   name: "fleet",
   summary: "Learn together with other boxes, and roll adapters out to them in signed waves",
-  operands: "join|train|keygen|publish|advance|rollback|status|follow|apply",
+  operands: "VERB",
   flags: {},
   verbs: {
     join: () => import("./fleet_join.ts"),
@@ -35,6 +35,10 @@ export default command({
     {
       command: "graft fleet status --public-key fleet.pub --server tls://nats.example.com",
       does: "what each box uses and what it measured",
+    },
+    {
+      command: "sudo graft service install --follow tls://nats.example.com --public-key fleet.pub",
+      does: "lets a box follow the fleet",
     },
   ],
   run() {

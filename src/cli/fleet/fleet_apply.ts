@@ -20,7 +20,7 @@ import { childSettings } from "../service/child_settings.ts";
 import { stateFolder } from "../service/service_flags.ts";
 import { ATTEMPTS } from "../service/service_train.ts";
 import { StopSignal } from "../terminal/stop_signal.ts";
-import { BOX_FLAGS, boxNameOf, DEFAULT_INBOX, INSTALL_FLAGS } from "./box_flags.ts";
+import { BOX_FLAGS, boxNameOf, DEFAULT_INBOX, INSTALL_FLAGS, outboxFolder } from "./box_flags.ts";
 import { PUBLIC_KEY_FLAG, STORE_FLAGS, trustedKeysOf } from "./fleet_flags.ts";
 
 /** How often a job looks whether another order has come. */
@@ -53,7 +53,7 @@ export default command({
     const settings = childSettings({ ...flags, data }, given, folder, log);
     const options = { margin: flags.promoteMargin, keep: flags.keep, attempts: ATTEMPTS };
     const inbox = new Inbox(flags.inbox ?? DEFAULT_INBOX);
-    const outbox = new Outbox(join(folder, "fleet", "outbox"));
+    const outbox = new Outbox(outboxFolder(flags));
     using stop = new StopSignal(() => log("notice", "Stopping in order", { EVENT: "stopping" }));
     using state = ServiceState.open(folder);
     makeDirectory(join(folder, "fleet"));

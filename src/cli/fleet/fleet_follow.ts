@@ -1,5 +1,4 @@
 /** `graft fleet follow`: keeps a box up to date with its fleet's order. */
-import { join } from "@std/path";
 import { parseDuration } from "../../config/duration.ts";
 import { parseSize } from "../../config/size.ts";
 import { AccessError, EXIT, ServerError, StorageError } from "../../errors.ts";
@@ -11,10 +10,9 @@ import { openLog } from "../../system/journal_log.ts";
 import { command } from "../command.ts";
 import { boolean, inGroup, text } from "../flags.ts";
 import { wordsOf } from "../flag_words.ts";
-import { stateFolder } from "../service/service_flags.ts";
 import { StopSignal } from "../terminal/stop_signal.ts";
 import { Applier } from "./applier.ts";
-import { BOX_FLAGS, boxNameOf, DEFAULT_INBOX, INSTALL_FLAGS } from "./box_flags.ts";
+import { BOX_FLAGS, boxNameOf, DEFAULT_INBOX, INSTALL_FLAGS, outboxFolder } from "./box_flags.ts";
 import { PUBLIC_KEY_FLAG, STORE_FLAGS, storeOf, trustedKeysOf } from "./fleet_flags.ts";
 
 /** How often the installing process's report is looked at. */
@@ -28,9 +26,6 @@ export default command({
   flags: {
     ...PUBLIC_KEY_FLAG,
     ...BOX_FLAGS,
-    outbox: text("Folder with the report; fleet/outbox in the service's folder if absent", {
-      placeholder: "DIR",
-    }),
     maxSize: text("Largest release that is fetched", { default: "8G", placeholder: "SIZE" }),
     interval: text("How often to look, besides being told of a new order", {
       default: "1m",
@@ -65,9 +60,9 @@ export default command({
     const intervalMs = 1000 * parseDuration(flags.interval, "interval");
     const log = openLog((line) => terminal.note(line));
     const inbox = new Inbox(flags.inbox ?? Deno.env.get("STATE_DIRECTORY") ?? DEFAULT_INBOX);
-    const outbox = new Outbox(flags.outbox ?? join(stateFolder(flags), "fleet", "outbox"));
+    const outbox = new Outbox(outboxFolder(flags));
     using stop = new StopSignal(() => log("notice", "Stopping in order", { EVENT: "stopping" }));
-    const shared = ["publicKey", "bucket", "box", "inbox", ...Object.keys(INSTALL_FLAGS)];
+    const shared = ["publicKey", "bucket", "box", "inbox", "outbox", ...Object.keys(INSTALL_FLAGS)];
     const words = wordsOf({ ...flags, box, inbox: inbox.folder }, [
       ...shared.filter((key) => given.has(key)),
       ...["box", "inbox"].filter((key) => !given.has(key)),

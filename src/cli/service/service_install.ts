@@ -1,18 +1,18 @@
 /** `graft service install`: writes the units and starts them. */
-import { resolve } from "@std/path";
+import { join, resolve } from "@std/path";
 import { EXIT, RefusedError, UsageError } from "../../errors.ts";
 import { FINE_TUNE_PARAMETERS } from "../../finetune/parameters.ts";
 import { findModelFile } from "../../model/find_model.ts";
 import {
   checkRoot,
   checkVisible,
-  copyConfig,
   copyModel,
   copyProgram,
   INSTALL_PATHS,
   removeOtherUnits,
   systemctl,
   systemdRuns,
+  writeShared,
   writeUnits,
 } from "../../service/install.ts";
 import { takesSockets } from "../../http/listen.ts";
@@ -29,6 +29,7 @@ import { boolean, integer, list, text, type Values } from "../flags.ts";
 import { readTextFile } from "../run/read.ts";
 import { ADAPTER_FLAGS, FINE_TUNING_FLAGS, WEBUI_FLAG } from "../serve/request_flags.ts";
 import { DEFAULT_STATE, fileMode, MODEL_FLAG } from "./service_flags.ts";
+import { FOLLOW_FLAGS, followSettings } from "./follow_flags.ts";
 import { JOB_FLAGS } from "./service_train.ts";
 
 const TRAINING = "Training";
@@ -36,6 +37,10 @@ const LIMITS = "Limits";
 const HTTP = "Requests over HTTP";
 const FLEET = "A fleet that learns";
 const INSTALLING = "Installing";
+
+/** Names of files beside the program. */
+const TRAIN_CONFIG = "train.yaml";
+const PUBLIC_KEY = "fleet.pub";
 
 /** Groups that own the GPU's nodes. */
 const GPU_GROUPS = ["video", "render"];
@@ -115,6 +120,7 @@ const FLAGS = {
     group: FLEET,
   }),
   ...FLEET_FLAGS,
+  ...FOLLOW_FLAGS,
   exec: list(
     "Command that starts graft, instead of a copy of this program: for a checkout, words with commas",
     { placeholder: "WORDS", group: INSTALLING },
@@ -144,6 +150,10 @@ export default command({
       does: "trains in the rounds of a fleet, too; no process with a network can see a row",
     },
     {
+      command: "sudo graft service install --follow tls://nats.example.com --public-key fleet.pub",
+      does: "also follows a fleet: graft help fleet",
+    },
+    {
       command: "graft service install --train-config train.yaml --train-memory-max 2G --dry-run",
       does: "prints units in which the training has at most 2 GB",
     },
@@ -153,7 +163,8 @@ export default command({
     checkListens(flags.listen, HTTP_FLAGS, given);
     checkFleet(flags, given);
     const config = checkedConfig(flags);
-    const settings = settingsOf(flags, config);
+    const follow = followSettings(flags, given, join(INSTALL_PATHS.program, PUBLIC_KEY));
+    const settings = { ...settingsOf(flags, config), follow };
     if (flags.dryRun) {
       for (const [name, text] of unitFiles(settings)) {
         terminal.print(`# ${INSTALL_PATHS.units}/${name}\n${text}`);
@@ -172,7 +183,10 @@ export default command({
     const report = (line: string) => terminal.print(line);
     if (flags.exec === undefined) copyProgram(Deno.execPath(), INSTALL_PATHS, report);
     const model = await copyModel(flags.model, INSTALL_PATHS, report);
-    if (config !== undefined) copyConfig(config, INSTALL_PATHS, report);
+    if (config !== undefined) writeShared(TRAIN_CONFIG, config, INSTALL_PATHS, report);
+    if (flags.follow !== undefined) {
+      writeShared(PUBLIC_KEY, readTextFile(flags.publicKey!), INSTALL_PATHS, report);
+    }
     const files = unitFiles({ ...settings, model });
     await removeOtherUnits(files, INSTALL_PATHS, report);
     writeUnits(files, INSTALL_PATHS, report);
@@ -183,6 +197,7 @@ export default command({
       UNITS.service,
       UNITS.timer,
       ...(settings.fleet === undefined ? [] : [UNITS.fleetPath, UNITS.fleet]),
+      ...(files.has(UNITS.follow) ? [UNITS.applyPath, UNITS.follow] : []),
     ];
     await systemctl(["enable", ...started], report);
     terminal.note("Starting: the service is ready when its model has answered");
@@ -243,7 +258,7 @@ function settingsOf(flags: InstallFlags, config: string | undefined): UnitSettin
     exec: flags.exec ?? [`${INSTALL_PATHS.program}/bin/graft`],
     model: flags.model,
     data: flags.data ?? `${DEFAULT_STATE}/data`,
-    trainConfig: config === undefined ? undefined : `${INSTALL_PATHS.program}/train.yaml`,
+    trainConfig: config === undefined ? undefined : join(INSTALL_PATHS.program, TRAIN_CONFIG),
     schedule: flags.schedule,
     margin: flags.promoteMargin,
     keep: flags.keep,

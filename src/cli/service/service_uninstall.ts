@@ -6,6 +6,15 @@ import { command } from "../command.ts";
 import { boolean } from "../flags.ts";
 import { DEFAULT_STATE, FLEET_STATE } from "./service_flags.ts";
 
+/** All that the units have written. */
+const FOLDERS = [
+  DEFAULT_STATE,
+  FLEET_STATE,
+  "/var/lib/graft-follow",
+  "/var/cache/graft",
+  "/var/log/graft",
+];
+
 export default command({
   name: "service uninstall",
   summary: "Stop the service and remove its units, its program and its copy of the base model",
@@ -26,7 +35,7 @@ export default command({
       terminal.note(`There are no units in ${INSTALL_PATHS.units}`);
     }
     if (flags.purge) {
-      for (const folder of [DEFAULT_STATE, FLEET_STATE, "/var/cache/graft"]) purge(folder, report);
+      for (const folder of FOLDERS) purge(folder, report);
     } else if (exists(DEFAULT_STATE)) {
       terminal.note(`${DEFAULT_STATE} stays; --purge removes it`);
     }

@@ -14,6 +14,9 @@ import type { Inbox } from "./inbox.ts";
 import type { Outbox } from "./outbox.ts";
 import { acceptOrder } from "./seen_order.ts";
 
+/** Time in which the installing process says something about an order, else it is woken again. */
+const REMIND_MS = 30_000;
+
 export interface FollowerSettings {
   readonly box: string;
   readonly fleet: string;
@@ -65,6 +68,7 @@ export class Follower {
 
   /** Sends the box's report if it is another than the last one. */
   async sendReport(): Promise<void> {
+    this.#remind();
     const report = this.#report();
     if (report === undefined) return;
     const { at: _, ...facts } = report;
@@ -125,8 +129,17 @@ export class Follower {
     this.#handOver();
   }
 
+  /** The installing process may have missed it: it was ending, or its unit did not see the inbox yet. */
+  #remind(): void {
+    const order = this.#last;
+    if (order === undefined || this.#handedOverAt === undefined) return;
+    if (Date.now() - this.#handedOverAt < REMIND_MS) return;
+    if (this.outbox.read(this.settings.box)?.sequence !== order.sequence) this.#handOver();
+  }
+
   #handOver(): void {
     this.#handedOverAt = Date.now();
+    this.inbox.handOver();
     this.onHandover();
   }
 

@@ -5,6 +5,7 @@
  *     seen               the greatest order that was accepted
  *     pieces/SHA256      pieces of its release, whole and verified
  *     ready              number of the order whose pieces are all there
+ *     handed-over        changes when there is something to do, for graft-apply.path
  *
  * The reader trusts nothing in it: it verifies the signature and each piece again.
  */
@@ -22,6 +23,7 @@ import { PIECE_BYTES } from "../release/order.ts";
 import { PieceCheck } from "../store/piece_check.ts";
 
 const [ORDER, SEEN, PIECES, READY] = ["order.dsse.json", "seen", "pieces", "ready"];
+const HANDED_OVER = "handed-over";
 
 export class Inbox {
   constructor(readonly folder: string) {}
@@ -95,6 +97,11 @@ export class Inbox {
 
   markReady(sequence: number): void {
     replaceFile(join(this.folder, READY), new TextEncoder().encode(`${sequence}`));
+  }
+
+  /** Wakes the reader. */
+  handOver(): void {
+    replaceFile(join(this.folder, HANDED_OVER), new TextEncoder().encode(new Date().toISOString()));
   }
 
   #piece(digest: string): string {

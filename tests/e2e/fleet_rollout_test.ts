@@ -2,27 +2,20 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { nkeys } from "@nats-io/transport-node";
-import { fineTune } from "../../src/finetune/mod.ts";
 import { FleetDesk } from "../../src/fleet/operator/fleet_desk.ts";
 import { parseTrustedKeys } from "../../src/fleet/release/keys.ts";
 import { encodeReport } from "../../src/fleet/release/report.ts";
 import { releaseId } from "../../src/fleet/release/order.ts";
-import { openStore } from "../../src/fleet/store/open_store.ts";
+import { digestOf } from "../../src/fleet/operator/release_files.ts";
+import { fleetStore, operatorIn } from "../helpers/fleet_operator.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { graft, graftProcess } from "../helpers/graft.ts";
 import { natsMissing, NatsServer } from "../helpers/nats_server.ts";
 import { reportOf } from "../helpers/releases.ts";
 import { testNeeding } from "../helpers/requirements.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
-import { tinyTraining } from "../helpers/training_runs.ts";
 
 const MODEL = modelDir("tiny-llama-genai-int4");
-
-const openAt = (server: string) =>
-  openStore({ server, name: "test", timeoutMs: 5000, patient: false }, {
-    bucket: "graft",
-    replicas: 1,
-  });
 
 async function succeeds(...args: string[]): Promise<string> {
   const { code, stdout, stderr } = await graft(...args);
@@ -36,19 +29,13 @@ testNeeding(
   "graft fleet rolls an adapter out over NATS, which the box merges and measures, and stops one that boxes reject",
   () =>
     inTempDir(async (path) => {
-      const [key, pub] = ["key", "pub"].map((ending) => join(path, `fleet.${ending}`));
+      const { adapter, data, privateKey: key, publicKey: pub } = await operatorIn(path);
+      assertEquals(Deno.statSync(key).mode! & 0o777, 0o600);
       await using server = await NatsServer.start(join(path, "nats"));
       const at = ["--server", server.url];
-      const training = join(path, "training");
-      Deno.mkdirSync(training);
-      const adapter = join(training, "adapter");
-      await fineTune(tinyTraining(training, 6, { iters: 30, learningRate: 0.01 }));
-      assertMatch(await succeeds("fleet", "keygen", "--save-path", join(path, "fleet")), /^Key /);
-      assertEquals(Deno.statSync(key).mode! & 0o777, 0o600);
-
       const publish = (name: string, ...more: string[]) =>
         graft("fleet", "publish", adapter, "--name", name, "--key", key, ...at, ...more);
-      const first = await publish("0001", "--data", training, "--waves", "100", "--no-wait");
+      const first = await publish("0001", "--data", data, "--waves", "100", "--no-wait");
       assertEquals(first.code, 0, first.stderr);
 
       const box = [
@@ -70,7 +57,7 @@ testNeeding(
       const second = await publish("0002", "--waves", "1,100", "--no-wait");
       assertEquals(second.code, 0, second.stderr);
       {
-        await using store = await openAt(server.url);
+        await using store = await fleetStore(server.url);
         const desk = new FleetDesk(
           store,
           "graft",
@@ -111,7 +98,7 @@ testNeeding(
   () =>
     inTempDir(async (path) => {
       await using server = await NatsServer.start(path);
-      await using store = await openAt(server.url);
+      await using store = await fleetStore(server.url);
       await store.create();
       assertEquals(await store.order(), undefined);
       const bytes = (text: string) => new TextEncoder().encode(text);
@@ -127,7 +114,6 @@ testNeeding(
 
       const piece = new Uint8Array(300_000).map((_, i) => i);
       const digest = "44a1a23f4c09eae4e1a1bd1e8bd2a6d1aee1a5b0a6b9d2e5a6a1b7c8d9e0f1a2";
-      const { digestOf } = await import("../../src/fleet/operator/release_files.ts");
       const right = digestOf(piece);
       await store.putPiece(right, piece);
       assertEquals(await store.piece(right, piece.length), piece);
