@@ -1,5 +1,6 @@
 import json
 import tempfile
+import tomllib
 import unittest
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from graft_fleet.layout import Layer, LayoutError, parse_layers, split
 from graft_fleet.patient_grid import PatientGrid
 from graft_fleet.peft_files import load
 from graft_fleet.seeded import seeded_a
-from graft_fleet.settings import SettingError, read_settings
+from graft_fleet.settings import SettingError, Settings, read_settings
 from graft_fleet.strategy import FleetStrategy
 
 from .boxes import LAYERS, Boxes, layers_of_rank, lines, reply_content, vector_for
@@ -230,6 +231,12 @@ class Rounds(unittest.TestCase):
         ):
             with self.assertRaisesRegex(SettingError, words):
                 read_settings(config)
+
+    def test_defaults_are_those_that_flwr_run_gives(self):
+        project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text())
+        config = project["tool"]["flwr"]["app"]["config"]
+        self.assertEqual(read_settings(config), Settings())
+        self.assertEqual(len(config), len(Settings.__dataclass_fields__))
 
     def test_layouts_that_another_machine_wrote_are_checked(self):
         for text in ("[" * 100_000, "{}", '[{"name":"a","rank":1,"in":true,"out":2}]', "[1]"):

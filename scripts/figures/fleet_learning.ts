@@ -6,8 +6,9 @@
  *
  * usage: GRAFT_PYTHON=… deno run -A scripts/figures/fleet_learning.ts [--rounds 20] [--boxes 200]
  *   [--asked 20] [--steps 10] [--batch-size 16] [--alone 10] [--seed 0] [--threads N] [--shared ../shared]
- *   [--keep FOLDER] [--docs docs]
+ *   [--keep FOLDER] [--docs docs] [--only NAMES]
  *   --keep keeps the results of each way; those of an earlier call with the same numbers are used again
+ *   --only measures the ways named, divided by commas, and writes no page
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { join } from "@std/path";
@@ -21,7 +22,7 @@ import { dirichletShares, sample, uniform } from "./fleet/shares.ts";
 import { type LocalSteps, type Parameters, SimulatedBoxes } from "./fleet/simulated_boxes.ts";
 
 const flags = parseArgs(Deno.args, {
-  string: ["shared", "keep", "docs"],
+  string: ["shared", "keep", "docs", "only"],
   default: {
     ...{ rounds: 20, boxes: 200, asked: 20, steps: 10, "batch-size": 16, alone: 10, seed: 0 },
     ...{ shared: "../shared", docs: "docs" },
@@ -157,14 +158,18 @@ async function once(name: string, measure: (name: string) => Promise<Way>): Prom
 }
 
 const without = { "norm-limit": 0.0, "examples-limit": 0.0 };
-const ways = [
-  await once("stack", (name) => fleet(name, { aggregation: "stack" })),
-  await once("average", (name) => fleet(name, { aggregation: "average" })),
-  await once("private", (name) => fleet(name, { aggregation: "private" })),
-  await once("all data", together),
-  await once("stack without limits", (name) => fleet(name, { aggregation: "stack", ...without })),
-  await once("alone", alone),
-];
+const measures: Readonly<Record<string, (name: string) => Promise<Way>>> = {
+  "stack": (name) => fleet(name, { aggregation: "stack" }),
+  "average": (name) => fleet(name, { aggregation: "average" }),
+  "private": (name) => fleet(name, { aggregation: "private" }),
+  "all data": together,
+  "stack without limits": (name) => fleet(name, { aggregation: "stack", ...without }),
+  "alone": alone,
+};
+const names = flags.only?.split(",") ?? Object.keys(measures);
+const ways: Way[] = [];
+for (const name of names) ways.push(await once(name, measures[name]));
+if (flags.only !== undefined) Deno.exit(0);
 const sizes = shares.map(({ length }) => length);
 const classes = (rows: Uint32Array) => new Set(Array.from(rows, (row) => whole.classes[row])).size;
 const page = learningPage(experiment, {
