@@ -37,7 +37,7 @@ const experiment: Experiment = {
 const { boxes, rounds, asked, steps, batchSize, rank, learningRate, seed } = experiment;
 const ALPHA = 16;
 /** Batches of 16 test rows for each point of the plot. */
-const SHOWN = 32;
+const SHOWN = 24;
 
 const folder = flags.keep ?? Deno.makeTempDirSync({ prefix: "graft-figures-" });
 const data = join(folder, "data");
@@ -63,7 +63,10 @@ const plan = Array.from({ length: rounds }, (_, i) => {
   const answer = drawn.filter(() => uniform(random) >= experiment.dropOuts);
   return { drawn, answer: answer.filter(() => uniform(random) >= experiment.stragglers) };
 });
-const poisoned = sample(boxes, experiment.poisoned, randomFor(seed, "poisoned"));
+/** Of the boxes that answer at all, so that the rounds are too few to miss them. */
+const answering = [...new Set(plan.flatMap(({ answer }) => answer))];
+const poisoned = sample(answering.length, experiment.poisoned, randomFor(seed, "poisoned"))
+  .map((i) => answering[i]);
 
 const localSteps = (...salts: number[]): LocalSteps => ({
   ...{ steps, batchSize, learningRate },

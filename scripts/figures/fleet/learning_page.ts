@@ -77,11 +77,11 @@ ${e.batchSize} rows (AdamW, learning rate ${e.learningRate}). ${
   } of the boxes that are asked do not
 answer, ${
     percent(e.stragglers)
-  } answer after the round has ended. ${e.poisoned} boxes are poisoned: ${
+  } answer after the round has ended. ${e.poisoned} of the boxes that answer are poisoned:
+${
     Math.ceil(e.poisoned / 2)
-  } send ten times the way back and claim a million rows, ${
-    Math.floor(e.poisoned / 2)
-  } send numbers that are not finite. In all, ${
+  } of them take ten times their way in the other direction and claim a million rows,
+${Math.floor(e.poisoned / 2)} send numbers that are not finite. In all, ${
     sum(answered, (r) => Number(r.replies))
   } usable answers came. Ways differ in nothing else: the same boxes, rows, drop-outs and seeds (${e.seed}).
 
