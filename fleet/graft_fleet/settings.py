@@ -34,8 +34,8 @@ class Settings:
     batch_size: int = 4
     seed: int = 0
     base_digest: str = ""
-    norm_limit: float = 3.0
-    examples_limit: float = 10.0
+    norm_limit: float = 2.0
+    examples_limit: float = 3.0
     robust: str = "none"
     malicious: int = 0
     trim: float = 0.2

@@ -6,8 +6,9 @@
  *
  * usage: GRAFT_PYTHON=… deno run -A scripts/figures/fleet_learning.ts [--rounds 20] [--boxes 200]
  *   [--asked 20] [--steps 10] [--batch-size 16] [--alone 10] [--seed 0] [--threads N] [--shared ../shared]
- *   [--keep FOLDER] [--docs docs] [--only NAMES]
+ *   [--keep FOLDER] [--docs docs] [--only NAMES] [--quick]
  *   --keep keeps the results of each way; those of an earlier call with the same numbers are used again
+ *   --quick measures on few test rows, to try the script out
  *   --only measures the ways named, divided by commas, and writes no page
  */
 import { parseArgs } from "@std/cli/parse-args";
@@ -19,10 +20,16 @@ import { type FleetReply, FleetRounds } from "../../tests/helpers/fleet_rounds.t
 import { type Experiment, learningPage, PLOT, type Way } from "./fleet/learning_page.ts";
 import { learningPlot } from "./fleet/learning_plot.ts";
 import { dirichletShares, sample, uniform } from "./fleet/shares.ts";
-import { type LocalSteps, type Parameters, SimulatedBoxes } from "./fleet/simulated_boxes.ts";
+import {
+  type LocalSteps,
+  type Measured,
+  type Parameters,
+  SimulatedBoxes,
+} from "./fleet/simulated_boxes.ts";
 
 const flags = parseArgs(Deno.args, {
   string: ["shared", "keep", "docs", "only"],
+  boolean: ["quick"],
   default: {
     ...{ rounds: 20, boxes: 200, asked: 20, steps: 10, "batch-size": 16, alone: 10, seed: 0 },
     ...{ shared: "../shared", docs: "docs" },
@@ -36,8 +43,8 @@ const experiment: Experiment = {
 };
 const { boxes, rounds, asked, steps, batchSize, rank, learningRate, seed } = experiment;
 const ALPHA = 16;
-/** Batches of 16 test rows for each point of the plot. */
-const SHOWN = 24;
+/** Batches of 16 test rows for each point of the plot, and for the table; -1: all. */
+const [SHOWN, TESTED] = flags.quick ? [4, 4] : [24, -1];
 
 const folder = flags.keep ?? Deno.makeTempDirSync({ prefix: "graft-figures-" });
 const data = join(folder, "data");
@@ -85,7 +92,12 @@ async function fleet(name: string, settings: Record<string, unknown>): Promise<W
   });
   const [points, records]: [[number, number][], Way["records"][0][]] = [[], []];
   let parameters = simulated.start;
-  points.push([0, await simulated.accuracy(parameters, SHOWN)]);
+  const show = async (round: number) => {
+    const { accuracy } = await simulated.accuracy(parameters, SHOWN);
+    points.push([round, accuracy]);
+    tell(name, round, accuracy);
+  };
+  await show(0);
   for (const [i, { drawn, answer }] of plan.entries()) {
     const replies: FleetReply[] = [];
     for (const box of answer) {
@@ -102,10 +114,9 @@ async function fleet(name: string, settings: Record<string, unknown>): Promise<W
     const { record, vector } = await server.round(replies, drawn);
     records.push(record);
     if (vector !== undefined) parameters = simulated.parametersOf(vector);
-    points.push([i + 1, await simulated.accuracy(parameters, SHOWN)]);
-    tell(name, i + 1, points.at(-1)![1]);
+    await show(i + 1);
   }
-  return { name, points, records, accuracy: await simulated.accuracy(parameters) };
+  return { name, points, records, ...await simulated.accuracy(parameters, TESTED) };
 }
 
 /** What a box sends: what it trained, or poison. */
@@ -121,26 +132,28 @@ function answerOf(honest: FleetReply, start: Float32Array): FleetReply {
 async function together(name: string): Promise<Way> {
   const all = Uint32Array.from(whole.classes.keys());
   let parameters: Parameters = whole.start;
-  const points: [number, number][] = [[0, await whole.accuracy(parameters, SHOWN)]];
+  const points: [number, number][] = [];
   for (const [i, { answer }] of plan.entries()) {
     const local = { ...localSteps(i), steps: steps * answer.length };
     ({ parameters } = await whole.train(parameters, all, local, i > 0));
-    points.push([i + 1, await whole.accuracy(parameters, SHOWN)]);
-    tell(name, i + 1, points.at(-1)![1]);
+    const { accuracy } = await whole.accuracy(parameters, SHOWN);
+    points.push([i + 1, accuracy]);
+    tell(name, i + 1, accuracy);
   }
-  return { name, points, records: [], accuracy: await whole.accuracy(parameters) };
+  return { name, points, records: [], ...await whole.accuracy(parameters, TESTED) };
 }
 
 /** Boxes that learn from their own rows alone. */
 async function alone(name: string): Promise<Way> {
-  const found: number[] = [];
+  const found: Measured[] = [];
   for (const box of sample(boxes, experiment.alone, randomFor(seed, "alone"))) {
     const local = { ...localSteps(box), steps: steps * rounds };
     const { parameters } = await whole.train(whole.start, shares[box], local);
     found.push(await whole.accuracy(parameters, SHOWN));
-    tell(name, found.length, found.at(-1)!);
+    tell(name, found.length, found.at(-1)!.accuracy);
   }
-  return { name, points: [[0, mean(found)]], records: [], accuracy: mean(found) };
+  const accuracy = mean(found.map((each) => each.accuracy));
+  return { name, points: [[0, accuracy]], records: [], accuracy, rows: found[0].rows };
 }
 
 function tell(name: string, round: number, accuracy: number): void {

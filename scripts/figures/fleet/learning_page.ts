@@ -30,8 +30,9 @@ export interface Way {
   readonly name: string;
   /** Accuracy on some of the test rows by round. */
   readonly points: readonly (readonly [round: number, accuracy: number])[];
-  /** Accuracy on all test rows at the end. */
+  /** Accuracy at the end, on so many test rows. */
   readonly accuracy: number;
+  readonly rows: number;
   /** The server's records of the rounds; none without a server. */
   readonly records: readonly Readonly<Record<string, unknown>>[];
 }
@@ -77,11 +78,9 @@ ${e.batchSize} rows (AdamW, learning rate ${e.learningRate}). ${
   } of the boxes that are asked do not
 answer, ${
     percent(e.stragglers)
-  } answer after the round has ended. ${e.poisoned} of the boxes that answer are poisoned:
-${
-    Math.ceil(e.poisoned / 2)
-  } of them take ten times their way in the other direction and claim a million rows,
-${Math.floor(e.poisoned / 2)} send numbers that are not finite. In all, ${
+  } answer after the round has ended. ${e.poisoned} of the boxes that answer are poisoned: every
+other of them takes ten times its way in the other direction and claims a million rows, the rest send numbers
+that are not finite. In all, ${
     sum(answered, (r) => Number(r.replies))
   } usable answers came. Ways differ in nothing else: the same boxes, rows, drop-outs and seeds (${e.seed}).
 
@@ -100,8 +99,10 @@ ${markdownTable(head, rows)}
   } updates; the mean of their
   accuracies. A box alone never sees most classes, of which the test rows are, too.
 
-The accuracy of the table is that on all 3,080 test rows after the last round, that of the plot and of boxes
-alone on some of them. It is one seed.
+The accuracy of the table is that on ${
+    ways[0].rows
+  } test rows after the last round, that of the plot and of
+boxes alone on some of them. It is one seed.
 `;
 }
 

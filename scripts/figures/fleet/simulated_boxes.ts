@@ -25,6 +25,12 @@ export interface LocalSteps {
   readonly seed: number;
 }
 
+/** The share of so many rows that was answered rightly. */
+export interface Measured {
+  readonly accuracy: number;
+  readonly rows: number;
+}
+
 /** A training whose rows and start change from box to box. */
 export class SimulatedBoxes implements Disposable {
   /** What every box starts with before the first round. */
@@ -130,10 +136,10 @@ export class SimulatedBoxes implements Disposable {
   }
 
   /** Accuracy on the test rows, or on so many batches spread over them. */
-  async accuracy(parameters: Parameters, batches = -1): Promise<number> {
+  async accuracy(parameters: Parameters, batches = -1): Promise<Measured> {
     writeParameters(this.#parts.model, parameters);
     const found = await validate(this.#parts.model, this.#parts.validation!, batches);
-    return found!.accuracy!;
+    return { accuracy: found!.accuracy!, rows: found!.targetCount };
   }
 
   [Symbol.dispose](): void {
