@@ -1,6 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
 import { EXIT } from "../../src/errors.ts";
 import { withCache } from "../helpers/cache_folder.ts";
+import { withEnvironment } from "../helpers/environment.ts";
 import { MINILM_DIR, modelDir } from "../helpers/fixture_models.ts";
 import { pairs } from "../helpers/training_runs.ts";
 import { graft, graftProcess, type GraftResult } from "../helpers/graft.ts";
@@ -178,14 +179,10 @@ Deno.test("bench decode refuses a model that does not generate, by name", async 
 
 Deno.test("bench merge tells time and memory, and leaves nothing behind", async () => {
   const temporary = Deno.makeTempDirSync();
-  Deno.env.set("TMPDIR", temporary);
   try {
-    const { found } = await benchProcessJson(
-      "merge",
-      "--model",
-      LLAMA,
-      "--target-modules",
-      "all-linear",
+    const { found } = await withEnvironment(
+      { TMPDIR: temporary },
+      () => benchProcessJson("merge", "--model", LLAMA, "--target-modules", "all-linear"),
     );
     assertEquals(found.modules, 14);
     assertEquals(found.merged_mb, found.model_mb);
@@ -194,7 +191,6 @@ Deno.test("bench merge tells time and memory, and leaves nothing behind", async 
     const left = [...Deno.readDirSync(temporary)].filter(({ name }) => name.startsWith("graft"));
     assertEquals(left, []);
   } finally {
-    Deno.env.delete("TMPDIR");
     Deno.removeSync(temporary, { recursive: true });
   }
 });

@@ -8,12 +8,12 @@ Deno.test("default and quickstart name the embedded model and data in train, mer
     const [adapter, merged] = [join(path, "adapter"), join(path, "merged")];
     const trained = await graft(
       ...["train", "--model", "default", "--data", "quickstart", "--adapter-path", adapter],
-      ...["--iters=8", "--batch-size=16", "--learning-rate=2e-3", "--val-batches=1", "--threads=1"],
+      ...["--iters=4", "--batch-size=8", "--learning-rate=2e-3", "--val-batches=1", "--threads=1"],
     );
     assertEquals(trained.code, 0, trained.stderr);
     const { code, stderr } = await graft(
       ...["merge", "--model", "default", "--adapter-path", adapter, "--save-path", merged],
-      ...["--val-batches=4", "--calibration-tokens=256", "--no-latency", "--threads=1"],
+      ...["--val-batches=1", "--calibration-tokens=64", "--no-latency", "--threads=1"],
     );
     assertEquals(code, 0, stderr);
     // What it was trained on is found again, so that the merge is measured.

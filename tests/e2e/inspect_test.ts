@@ -2,20 +2,17 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { EXIT } from "../../src/errors.ts";
 import { encodeModel } from "../../src/onnx/mod.ts";
 import { withConstantNodes } from "../helpers/constant_nodes.ts";
+import { withEnvironment } from "../helpers/environment.ts";
 import { MINILM_DIR, modelDir, readModel, referenceDir } from "../helpers/fixture_models.ts";
+import { graft, graftProcess } from "../helpers/graft.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
-const MAIN = new URL("../../src/cli/main.ts", import.meta.url).pathname;
+const inspect = (...args: string[]) => inspectWith({}, ...args);
 
-const inspect = (...args: string[]) => inspectIn({}, ...args);
-
-async function inspectIn(env: Readonly<Record<string, string>>, ...args: string[]) {
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", MAIN, "inspect", ...args],
-    env: { NO_COLOR: "1", ...env },
-  }).output();
-  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
-  return { code, out: text(stdout), err: text(stderr) };
+/** Runs `graft inspect` with more environment. */
+async function inspectWith(env: Readonly<Record<string, string>>, ...args: string[]) {
+  const { code, stdout, stderr } = await withEnvironment(env, () => graft("inspect", ...args));
+  return { code, out: stdout, err: stderr };
 }
 
 async function inspectJson(...args: string[]) {
@@ -59,9 +56,9 @@ Deno.test("inspect --plan prints what a step computes, call by call, and the pas
 
 Deno.test("inspect --plan leaves out the passes that GRAFT_PASSES names, and refuses other names", async () => {
   const args = [modelDir("tiny-llama-genai-int4"), "--plan", "--max-seq-length", "16"];
-  const left = await inspectIn({ GRAFT_PASSES: "-join-gates" }, ...args);
+  const left = await inspectWith({ GRAFT_PASSES: "-join-gates" }, ...args);
   assertMatch(left.out, /join-gates .*\(left out\)/);
-  const refused = await inspectIn({ GRAFT_PASSES: "-lower" }, ...args);
+  const refused = await inspectWith({ GRAFT_PASSES: "-lower" }, ...args);
   assertEquals([refused.code, refused.out], [EXIT.badInput, ""]);
   assertStringIncludes(refused.err, "Cannot read GRAFT_PASSES: no plan can be made without");
   assertStringIncludes(refused.err, "-select-rows, -fold-blocks");
@@ -160,9 +157,9 @@ Deno.test("inspect escapes control characters in a file's words, in results and 
     const path = `${dir}/${"\x1b[31m"}.onnx`;
     Deno.writeFileSync(path, encodeModel({ ...model, graph }));
     for (const args of [[path], [path, "--graph"], [`${path}.missing`]]) {
-      const { out, err } = await inspect(...args);
-      assert(!(out + err).includes("\x1b"), out + err);
-      assert((out + err).includes("\\u001b["), out + err);
+      const { stdout, stderr } = await graftProcess("inspect", ...args);
+      assert(!(stdout + stderr).includes("\x1b"), stdout + stderr);
+      assert((stdout + stderr).includes("\\u001b["), stdout + stderr);
     }
   }));
 

@@ -4,6 +4,7 @@
  */
 import { assert, assertEquals, assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
 import { EXIT } from "../../src/errors.ts";
+import { withEnvironment } from "../helpers/environment.ts";
 import { modelDir, referenceDir } from "../helpers/fixture_models.ts";
 import { graft, type GraftResult, graftWith } from "../helpers/graft.ts";
 import { saveForOldest } from "../helpers/older_models.ts";
@@ -197,21 +198,21 @@ testOfOldest(
 testOfOldest(
   "GRAFT_ORT_LIB names the library, by which a model of later opsets is refused, and --ort-lib goes before it",
   async () => {
-    const given = Deno.env.get("GRAFT_ORT_LIB");
-    try {
-      Deno.env.set("GRAFT_ORT_LIB", library);
-      const { code, stderr } = await graft("run", modelDir("tiny-llama-genai-int4"), "a");
-      assertEquals(code, EXIT.runtime);
-      assertStringIncludes(
-        stderr,
-        `ONNX Runtime 1.18.0 at "${library}" has opsets of ai.onnx up to 21: the model's is 22: ` +
-          "point --ort-lib or GRAFT_ORT_LIB at a release that supports the model",
-      );
-      Deno.env.set("GRAFT_ORT_LIB", "/nowhere/libonnxruntime.so");
-      await done(onOldest("run", modelDir("tiny-bert-torch-fp32"), "a"));
-    } finally {
-      if (given === undefined) Deno.env.delete("GRAFT_ORT_LIB");
-      else Deno.env.set("GRAFT_ORT_LIB", given);
-    }
+    const given = (path: string, run: () => Promise<GraftResult>) =>
+      withEnvironment({ GRAFT_ORT_LIB: path }, run);
+    const { code, stderr } = await given(
+      library,
+      () => graft("run", modelDir("tiny-llama-genai-int4"), "a"),
+    );
+    assertEquals(code, EXIT.runtime);
+    assertStringIncludes(
+      stderr,
+      `ONNX Runtime 1.18.0 at "${library}" has opsets of ai.onnx up to 21: the model's is 22: ` +
+        "point --ort-lib or GRAFT_ORT_LIB at a release that supports the model",
+    );
+    await done(given(
+      "/nowhere/libonnxruntime.so",
+      () => onOldest("run", modelDir("tiny-bert-torch-fp32"), "a"),
+    ));
   },
 );

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { EXIT } from "../../src/errors.ts";
+import { withEnvironment } from "../helpers/environment.ts";
 import { FakeHub, stalledResponse } from "../helpers/fake_hub.ts";
 import { modelDir, referenceDir } from "../helpers/fixture_models.ts";
 import {
@@ -45,16 +46,12 @@ async function withHub(body: (hub: FakeHub, root: string) => Promise<void>): Pro
     // Deno would ask for its own newest release.
     DENO_NO_UPDATE_CHECK: "1",
   };
-  const before = new Map(Object.keys(variables).map((name) => [name, Deno.env.get(name)]));
-  for (const [name, value] of Object.entries(variables)) Deno.env.set(name, value);
   try {
-    hub.add("org/tiny", webModel());
-    await body(hub, root);
+    await withEnvironment(variables, async () => {
+      hub.add("org/tiny", webModel());
+      await body(hub, root);
+    });
   } finally {
-    for (const [name, value] of before) {
-      if (value === undefined) Deno.env.delete(name);
-      else Deno.env.set(name, value);
-    }
     Deno.removeSync(root, { recursive: true });
   }
 }

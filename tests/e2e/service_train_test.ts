@@ -21,7 +21,7 @@ Deno.test("graft service train that SIGTERM or SIGKILL ends goes on with the nex
     Deno.writeTextFileSync(join(data, "first.jsonl"), pairs(40));
     const yaml = config(
       join(path, "train.yaml"),
-      "iters: 150\nlearning_rate: 0.003\nsave_every: 10\ntarget_modules: [all-linear]\nthreads: 1\n",
+      "iters: 80\nlearning_rate: 0.006\nsave_every: 10\ntarget_modules: [all-linear]\nthreads: 1\n",
     );
     const args = (state: string) => [
       ...["service", "train", "--model", MODEL],

@@ -6,21 +6,22 @@
  */
 import { join } from "@std/path";
 import { exitCodeOf, formatError } from "../../src/cli/terminal/exit.ts";
-import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { CheckpointDirectory } from "../../src/train/checkpoint_files.ts";
-import { graphOptimizer } from "../../src/train/graph_optimizer.ts";
 import { train } from "../../src/train/loop.ts";
 import type { Optimizer } from "../../src/train/optimizer.ts";
 import type { StepModel } from "../../src/train/step.ts";
-import { OPTIMIZER_DEFAULTS } from "../../src/train/update_rules.ts";
 import { HostAdamW, LeastSquares, planeData, type Rows } from "./host_training.ts";
-import { OrtLeastSquares } from "./ort_least_squares.ts";
 
 async function make(backend: string): Promise<{ model: StepModel<Rows>; optimizer: Optimizer }> {
   if (backend === "host") {
     const model = new LeastSquares(true);
     return { model, optimizer: new HostAdamW(model.parameters) };
   }
+  // Six times the code of the rest: loaded where it is used alone.
+  const { createOrtRunner } = await import("../../src/runtime/ort_runner.ts");
+  const { graphOptimizer } = await import("../../src/train/graph_optimizer.ts");
+  const { OPTIMIZER_DEFAULTS } = await import("../../src/train/update_rules.ts");
+  const { OrtLeastSquares } = await import("./ort_least_squares.ts");
   const runner = createOrtRunner({ threads: 1 });
   const model = new OrtLeastSquares(runner);
   const settings = { ...OPTIMIZER_DEFAULTS, name: "adamw" } as const;

@@ -7,8 +7,8 @@ import { graphOf } from "../helpers/lora_graphs.ts";
 import { tinyModel, type TinyNode } from "../helpers/ort.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
-const LAYERS = 16;
-const FEATURES = 1024;
+const LAYERS = 64;
+const FEATURES = 512;
 
 /** A chain of linear layers in float32, 64 MiB. */
 function largeModel() {
