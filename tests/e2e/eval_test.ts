@@ -9,7 +9,7 @@ import { encodeModelWithExternalData } from "../../src/onnx/mod.ts";
 import { MINILM_DIR, modelDir, readModel, referenceDir } from "../helpers/fixture_models.ts";
 import { graft } from "../helpers/graft.ts";
 import { testWithPython } from "../helpers/requirements.ts";
-import { runPython } from "../helpers/run_python.ts";
+import { askPython } from "../helpers/run_python.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 const LLAMA = modelDir("tiny-llama-genai-fp32");
@@ -67,28 +67,10 @@ testWithPython(
     inTempDir(async (path) => {
       const data = join(path, "pairs.jsonl");
       Deno.writeTextFileSync(data, jsonl(PAIRS));
-      const program = `
-import json, sys, torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
-folder, data = sys.argv[1:]
-tokenizer = AutoTokenizer.from_pretrained(folder)
-model = AutoModelForCausalLM.from_pretrained(folder)
-total = count = 0
-for line in open(data):
-    row = json.loads(line)
-    user = {"role": "user", "content": row["prompt"]}
-    chat = [user, {"role": "assistant", "content": row["completion"]}]
-    encode = lambda text: tokenizer(text, add_special_tokens=False, return_tensors="pt").input_ids
-    prompt = encode(tokenizer.apply_chat_template([user], tokenize=False, add_generation_prompt=True))
-    ids = encode(tokenizer.apply_chat_template(chat, tokenize=False))
-    with torch.no_grad():
-        log = model(ids).logits[0].log_softmax(-1)
-    for t in range(prompt.shape[1], ids.shape[1]):
-        total -= log[t - 1, ids[0, t]].item()
-        count += 1
-print(json.dumps({"loss": total / count, "count": count}))`;
-      const args = [modelDir("tiny-llama-hf"), data];
-      const expected = JSON.parse(await runPython(program, args));
+      const expected = await askPython<{ loss: number; count: number }>("completion_loss.py", {
+        base: modelDir("tiny-llama-hf"),
+        data,
+      });
       const found = await evaluated(LLAMA, "--data", data);
       assertEquals(found.target_tokens, expected.count);
       assertAlmostEquals(found.loss, expected.loss, 1e-5);
