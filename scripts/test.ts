@@ -9,6 +9,8 @@
 import { setPriority } from "node:os";
 import { join, resolve, toFileUrl } from "@std/path";
 import { exampleVariables, makeExampleFolder } from "../tests/helpers/example_folder.ts";
+import { bundleGraft, type GraftBundle } from "../tests/helpers/graft_bundle.ts";
+import { PythonForks } from "../tests/helpers/run_python.ts";
 
 interface Tier {
   /** What its tests may do. */
@@ -241,6 +243,17 @@ export function jobCount(): number {
   return Math.max(1, Math.min(navigator.hardwareConcurrency, fitting));
 }
 
+/** What processes of graft are started from; `undefined` where that is the compiled one, or the source. */
+async function bundleHere(): Promise<GraftBundle | undefined> {
+  if (Deno.env.has("GRAFT_BINARY")) return undefined;
+  try {
+    return await bundleGraft();
+  } catch (error) {
+    console.error(`graft is started from its source, which takes longer: ${error}`);
+    return undefined;
+  }
+}
+
 if (import.meta.main) {
   const split = Deno.args.indexOf("--");
   const named = split < 0 ? Deno.args : Deno.args.slice(0, split);
@@ -250,6 +263,7 @@ if (import.meta.main) {
     console.error(`Unknown tier "${unknown}": tiers are ${Object.keys(TIERS).join(", ")}`);
     Deno.exit(2);
   }
+  const tiers = named.length > 0 ? named : Object.keys(TIERS);
   // Trainings and merges beside a server have it, too: other tests must not starve them.
   setPriority(LOWEST_PRIORITY);
   const jobs = jobCount();
@@ -257,7 +271,14 @@ if (import.meta.main) {
   const counted: Counts[] = [];
   const told: string[] = [];
   try {
-    for (const tier of named.length > 0 ? named : Object.keys(TIERS)) {
+    // What a tier without permissions cannot start needs no preparation.
+    const starts = tiers.some((tier) => TIERS[tier].permissions.length > 0);
+    await using forks = starts ? await PythonForks.start(directory) : undefined;
+    using bundle = starts ? await bundleHere() : undefined;
+    for (const [name, value] of Object.entries({ ...forks?.variables, ...bundle?.variables })) {
+      Deno.env.set(name, value);
+    }
+    for (const tier of tiers) {
       const { permissions, filesAtOnce, examples } = TIERS[tier];
       console.log(`--- tests/${tier}`);
       const start = performance.now();

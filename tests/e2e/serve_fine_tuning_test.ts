@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import OpenAI, { toFile } from "openai";
 import { modelDir } from "../helpers/fixture_models.ts";
-import { hasOldHttp, serving } from "../helpers/serving.ts";
+import { hasOldHttp, servingWith } from "../helpers/serving.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 const NAME = "tiny-llama-genai-fp32";
@@ -20,7 +20,8 @@ function trainingIn(folder: string, ...args: string[]) {
 }
 
 async function trainingOn(model: string, folder: string, ...args: string[]) {
-  const { child, stderr, url } = await serving(
+  const { child, stderr, url } = await servingWith(
+    {},
     ...[modelDir(model), "-t", "1", "--jobs-dir", folder],
     ...args,
   );

@@ -4,7 +4,7 @@ import OpenAI, { toFile } from "openai";
 import { MINILM_DIR, modelDir } from "../helpers/fixture_models.ts";
 import { postJson } from "../helpers/http_server.ts";
 import { graft } from "../helpers/graft.ts";
-import { serving } from "../helpers/serving.ts";
+import { servingWith } from "../helpers/serving.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 import { until } from "../helpers/until.ts";
 
@@ -23,7 +23,7 @@ Deno.test("graft serve --merged-dir merges an adapter in the background, keeps i
       ...[LLAMA, "-t", "1", "--lora-modules", `lamp=${folder}/lamp`],
       ...["--merged-dir", `${folder}/merged`, "--lora-way", "merged"],
     ];
-    const first = await serving(...flags);
+    const first = await servingWith({}, ...flags);
     const lamp = await until("the adapter is merged", async () => {
       const one = await lampOf(first.url);
       return one.way === "merged" ? one : undefined;
@@ -45,7 +45,7 @@ Deno.test("graft serve --merged-dir merges an adapter in the background, keeps i
 
     // The folder's own merge is used at once; another adapter's is cut off.
     saveRandomAdapter(`${folder}/mill`, NAME, { seed: 2 });
-    const second = await serving(...flags, "--lora-modules", `mill=${folder}/mill`);
+    const second = await servingWith({}, ...flags, "--lora-modules", `mill=${folder}/mill`);
     second.child.kill("SIGTERM");
     assertEquals((await second.child.status).code, 0);
     const left = [...Deno.readDirSync(`${folder}/merged`)];
@@ -79,7 +79,7 @@ Deno.test("graft serve --merged-dir: a job on labelled rows makes a classifier t
       });
       return status === 200 ? (json.data as { label: string }[])[0].label : undefined;
     };
-    const first = await serving(...flags);
+    const first = await servingWith({}, ...flags);
     const client = new OpenAI({ baseURL: `${first.url}/v1`, apiKey: "none" });
     const content = ["text,label", ...rows].join("\n");
     const file = await client.files.create({
@@ -99,7 +99,7 @@ Deno.test("graft serve --merged-dir: a job on labelled rows makes a classifier t
     assertEquals(await until("it answers", () => classOf(first.url, model), 180_000), "music");
     first.child.kill("SIGTERM");
     assertEquals((await first.child.status).code, 0, await first.stderr);
-    const second = await serving(...flags);
+    const second = await servingWith({}, ...flags);
     assertEquals(await until("it answers", () => classOf(second.url, model)), "music");
     second.child.kill("SIGTERM");
     assertEquals((await second.child.status).code, 0, await second.stderr);

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { graft, graftWith } from "../helpers/graft.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
-import { serving } from "../helpers/serving.ts";
+import { servingWith } from "../helpers/serving.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 const LLAMA = modelDir("tiny-llama-genai-fp32");
@@ -15,7 +15,7 @@ function chat(url: string, body: object): Promise<Response> {
 }
 
 Deno.test("graft serve answers as graft run does, and finishes answers in work when it is stopped", async () => {
-  const { child, url, stderr } = await serving(LLAMA, "-t", "1", "--alias", "lamp");
+  const { child, url, stderr } = await servingWith({}, LLAMA, "-t", "1", "--alias", "lamp");
   const request = { max_tokens: 150, temperature: 0 };
   const answer = await (await chat(url, request)).json();
   const ran = await graft("run", LLAMA, "-n", "150", "--json", "-t", "1", "turn on the light");
@@ -31,7 +31,8 @@ Deno.test("graft serve answers as graft run does, and finishes answers in work w
 });
 
 Deno.test("graft serve ends answers that take longer than --drain, and is gone then", async () => {
-  const { child, url, stderr } = await serving(
+  const { child, url, stderr } = await servingWith(
+    {},
     LLAMA,
     "-t",
     "1",

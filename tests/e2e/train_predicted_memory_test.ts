@@ -28,7 +28,8 @@ function longRows(path: string): string {
 
 const run = (path: string, ...args: string[]) => [
   ...["--model", MINILM_DIR, "--data", longRows(path), "--adapter-path", join(path, "adapter")],
-  ...["--target-modules", "query,value", "--iters", "2", ...args],
+  // Idle threads would spin on the cores of other tests.
+  ...["--target-modules", "query,value", "--iters", "2", "--threads", "1", ...args],
 ];
 
 const CONFIGURATIONS = {

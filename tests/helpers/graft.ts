@@ -4,9 +4,10 @@
  * are then processes.
  */
 import { fromFileUrl } from "@std/path";
+import { graftMain } from "./graft_bundle.ts";
 import { graftHere, graftStoppedHere } from "./graft_here.ts";
 
-const MAIN = fromFileUrl(new URL("../../src/cli/main.ts", import.meta.url));
+const SOURCE = fromFileUrl(new URL("../../src/cli/main.ts", import.meta.url));
 const LEAVE_GARBAGE = fromFileUrl(new URL("leave_garbage.ts", import.meta.url));
 
 const BINARY = Deno.env.get("GRAFT_BINARY");
@@ -14,7 +15,7 @@ const BINARY = Deno.env.get("GRAFT_BINARY");
 /** What begins a command line of graft. */
 const [PROGRAM, ...BEFORE]: readonly string[] = BINARY
   ? [Deno.realPathSync(BINARY)]
-  : [Deno.execPath(), "run", "-A", "--no-check", `--preload=${LEAVE_GARBAGE}`, MAIN];
+  : [Deno.execPath(), "run", "-A", "--no-check", `--preload=${LEAVE_GARBAGE}`, graftMain()];
 
 /** The whole command line of graft with these arguments: the program and what it is given. */
 export const commandLine = (args: readonly string[]): string[] => [PROGRAM, ...BEFORE, ...args];
@@ -48,7 +49,7 @@ export function startTidyGraft(...args: string[]): Deno.ChildProcess {
 export function startTidySource(...args: string[]): Deno.ChildProcess {
   const flags = "--v8-flags=--max-semi-space-size=4,--heap-growing-percent=25";
   return new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", flags, MAIN, ...args],
+    args: ["run", "-A", "--no-check", flags, SOURCE, ...args],
     stdin: "null",
     stdout: "piped",
     stderr: "piped",

@@ -4,7 +4,7 @@ import type { Page } from "playwright-core";
 import { saveRandomAdapter } from "./adapter_folder.ts";
 import { modelDir } from "./fixture_models.ts";
 import { postJson } from "./http_server.ts";
-import { serving } from "./serving.ts";
+import { servingWith } from "./serving.ts";
 import { inTempDir } from "./temp_dir.ts";
 
 /** The tiny model that the server answers with. */
@@ -19,7 +19,7 @@ export async function withServer(
   variables: Readonly<Record<string, string>> = {},
 ): Promise<void> {
   for (const [name, value] of Object.entries(variables)) Deno.env.set(name, value);
-  const { child, url, stderr } = await serving(modelDir(NAME), "-t", "1", ...flags);
+  const { child, url, stderr } = await servingWith({}, modelDir(NAME), "-t", "1", ...flags);
   for (const name of Object.keys(variables)) Deno.env.delete(name);
   try {
     await body({ url });

@@ -24,12 +24,12 @@ export interface Serving {
   readonly url: string;
 }
 
-/** Starts it on a free port; resolves once it answers. */
+/** Starts it on a free port, as users do, who have its garbage collected; resolves once it answers. */
 export function serving(...args: string[]): Promise<Serving> {
   return answering(startTidyGraft("serve", "--port", "0", ...args));
 }
 
-/** Starts it with more environment. */
+/** Starts it with more environment, and leaves its garbage: where its memory is not what is tested. */
 export function servingWith(
   env: Readonly<Record<string, string>>,
   ...args: string[]
