@@ -22,11 +22,11 @@ async function checkPeak(model: string, path: string): Promise<void> {
     ...["--iters=2", "--batch-size=1", "--max-seq-length=32", "--steps-per-report=1"],
   );
   // The kernel keeps the largest size of a process, the watch adds what its children have.
-  using tree = watchTree(child.pid, 50);
+  using tree = watchTree(child.pid, 100);
   let highWater = 0;
   const timer = setInterval(() => {
     highWater = Math.max(highWater, processMemory(child.pid)?.peakRssBytes ?? 0);
-  }, 50);
+  }, 100);
   const { code, stderr } = await child.output();
   clearInterval(timer);
   assertEquals(code, 0, new TextDecoder().decode(stderr));

@@ -31,11 +31,11 @@ export async function measureTraining(args: readonly string[]): Promise<Measured
     env: { NO_COLOR: "1" },
   }).spawn();
   // The kernel keeps a process's largest size; the watch adds what children have.
-  using tree = watchTree(child.pid, 50);
+  using tree = watchTree(child.pid, 100);
   let highWater = 0;
   const timer = setInterval(() => {
     highWater = Math.max(highWater, processMemory(child.pid)?.peakRssBytes ?? 0);
-  }, 20);
+  }, 100);
   const { code, stderr } = await child.output();
   clearInterval(timer);
   const notes = new TextDecoder().decode(stderr);
