@@ -1,5 +1,5 @@
 /** ONNX models as trees of messages, for mutators that keep the protobuf well-formed. */
-import { fromBinary, toBinary } from "@bufbuild/protobuf";
+import { clone, fromBinary, toBinary } from "@bufbuild/protobuf";
 import { type Proto, type ProtoName, schemaOf } from "../../../../src/onnx/schema.ts";
 
 /** Any message, its fields by name. */
@@ -44,6 +44,5 @@ export function allOf<N extends ProtoName>(model: ModelMessage, name: N): Proto<
 /** A message of its own: the same one in two places would be a graph in itself, which has no end. */
 export function copyOf<T>(message: T): T {
   const fields = message as unknown as Fields;
-  const schema = schemaOf(nameOf(fields));
-  return fromBinary(schema, toBinary(schema, fields as never)) as unknown as T;
+  return clone(schemaOf(nameOf(fields)), fields as never) as unknown as T;
 }
