@@ -1,5 +1,6 @@
 /** Collective operations among the processes of an MPI job, none of which waits for ever. */
 import { createHash } from "node:crypto";
+import { ignoreUserSignal } from "../../ffi/libc_process.ts";
 import { Mpi, MpiError, type MpiRequest } from "../../ffi/mpi.ts";
 import { type NameParameter, ParameterError, RuntimeFailure } from "../errors.ts";
 import { elementCount, float32 } from "../graph/tensor.ts";
@@ -51,6 +52,8 @@ export class Communicator implements Peers {
   #overlapped = 0;
   #gradients: BucketSums | undefined;
   #isPrepared = false;
+  /** Operations that never ended, or may not have. */
+  readonly #failed: MpiRequest[] = [];
 
   private constructor(
     mpi: Mpi,
@@ -98,6 +101,7 @@ export class Communicator implements Peers {
           `pipeline: the launcher started ${mpi.size}`,
       );
     }
+    ignoreUserSignal();
     return new Communicator(mpi, options);
   }
 
@@ -210,18 +214,20 @@ export class Communicator implements Peers {
     const start = performance.now();
     const seconds = this.#patience();
     const isOver = () => performance.now() - start > 1000 * seconds;
+    let requests: readonly MpiRequest[] = [];
     try {
-      const requests = begin();
+      requests = begin();
       while (!await allDone(requests)) {
         this.#answer();
-        if (isOver()) throw await this.#lost(seconds);
+        if (!isOver()) continue;
+        this.#failed.push(...requests);
+        throw await this.#lost(seconds);
       }
     } catch (error) {
       if (!(error instanceof MpiError)) throw error;
-      throw new LostPeerError(
-        (name) => `${error.message}: start the job again${this.#goesOnWith(name)}`,
-        { cause: error },
-      );
+      // The library may write to their memory for as long as it lives.
+      this.#failed.push(...requests);
+      throw await this.#broken(error);
     } finally {
       this.#milliseconds += performance.now() - start;
     }
@@ -241,23 +247,58 @@ export class Communicator implements Peers {
     this.#mpi.send(new Uint8Array(1), 0, ANSWER);
   }
 
-  /** Names who is lost: rank 0 calls all ranks, and those that wait for a lost one themselves answer. */
+  /** The error of a wait that was in vain. */
   async #lost(seconds: number): Promise<LostPeerError> {
     if (this.rank > 0) {
       return this.#lostOf("Rank 0, or another that it waits for,", seconds);
     }
+    return this.#lostOf(namesOf(await this.#missing()), seconds);
+  }
+
+  /** The error of an operation that the library says has failed: a connection is broken. */
+  async #broken(cause: MpiError): Promise<LostPeerError> {
+    if (this.rank === 0) {
+      const who = namesOf(await this.#missing());
+      return new LostPeerError(
+        (name) =>
+          `${who} cannot be reached: start the job again${
+            this.#goesOnWith(name)
+          } (${cause.message})`,
+        { cause },
+      );
+    }
+    // Rank 0 can name the lost one and saves the run: this rank's end would end it before.
+    const until = performance.now() + 1000 * this.#patience();
+    while (performance.now() < until) {
+      try {
+        this.#answer();
+      } catch {
+        break; // rank 0 is the lost one
+      }
+      await new Promise((resolve) => setTimeout(resolve, ASK_EVERY_MS));
+    }
+    return new LostPeerError(
+      (name) => `${cause.message}: start the job again${this.#goesOnWith(name)}`,
+      { cause },
+    );
+  }
+
+  /** Rank 0 calls all ranks, and those that wait for a lost one themselves answer: the others, in order. */
+  async #missing(): Promise<readonly number[]> {
     const until = performance.now() + 1000 * ANSWERS_WAIT;
-    const others = Array.from({ length: this.count - 1 }, (_, i) => i + 1);
-    const answers = others.map((rank) => {
-      this.#mpi.send(new Uint8Array(1), rank, CALL);
-      return this.#mpi.receive(new Uint8Array(1), rank, ANSWER);
+    const calls = Array.from({ length: this.count - 1 }, (_, i) => {
+      const rank = i + 1;
+      const answered = async () => {
+        const call = this.#mpi.send(new Uint8Array(1), rank, CALL);
+        const answer = this.#mpi.receive(new Uint8Array(1), rank, ANSWER);
+        this.#failed.push(call, answer);
+        while (performance.now() < until) if (await allDone([answer])) return true;
+        return false;
+      };
+      return answered().catch(() => false);
     });
-    while (!await allDone(answers) && performance.now() < until);
-    const missing = others.filter((_, i) => !answers[i].test());
-    const who = missing.length === 0
-      ? "A rank"
-      : `${missing.length === 1 ? "Rank" : "Ranks"} ${missing.join(", ")}`;
-    return this.#lostOf(who, seconds);
+    const answers = await Promise.all(calls);
+    return answers.flatMap((answered, i) => answered ? [] : [i + 1]);
   }
 
   #lostOf(who: string, seconds: number): LostPeerError {
@@ -273,6 +314,9 @@ export class Communicator implements Peers {
     return this.#resumes ? ` with ${name("resume", true)}` : "";
   }
 }
+
+const namesOf = (ranks: readonly number[]): string =>
+  ranks.length === 0 ? "A rank" : `${ranks.length === 1 ? "Rank" : "Ranks"} ${ranks.join(", ")}`;
 
 /** Asks for a while whether requests are done, then lets others have their turn. */
 async function allDone(requests: readonly MpiRequest[]): Promise<boolean> {

@@ -1,11 +1,30 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
+import { exists } from "../../src/system/durable_files.ts";
 import { commandLine, graft } from "../helpers/graft.ts";
-import { LAUNCHERS, mpiMissing, rankProcesses, runRanks, startRanks } from "../helpers/mpi_jobs.ts";
+import {
+  LAUNCHERS,
+  LEAVING_OTHERS,
+  mpiMissing,
+  rankProcesses,
+  runRanks,
+  startRanks,
+} from "../helpers/mpi_jobs.ts";
 import { testNeeding } from "../helpers/requirements.ts";
 import { adapterDifference, assertSameLosses, rankArgs } from "../helpers/rank_runs.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 import { readMetrics } from "../helpers/training_runs.ts";
+
+/** Waits until a training has a checkpoint. */
+async function firstCheckpoint(adapter: string): Promise<void> {
+  while (!exists(join(adapter, "checkpoints/latest"))) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** Step of the last checkpoint. */
+const lastOf = (adapter: string) =>
+  Deno.readTextFileSync(join(adapter, "checkpoints/latest")).trim();
 
 const missing = mpiMissing();
 
@@ -60,15 +79,7 @@ testNeeding(
         ...["--adapter-path", adapter, "--collective-timeout=2"],
       ]);
       const output = Promise.all([child.stdout, child.stderr].map((s) => new Response(s).text()));
-      while (true) {
-        await new Promise((resolve) => setTimeout(resolve, 50));
-        try {
-          Deno.statSync(join(adapter, "checkpoints/latest"));
-          break;
-        } catch {
-          // It has not begun yet.
-        }
-      }
+      await firstCheckpoint(adapter);
       Deno.kill(rankProcesses(adapter).get(1)!, "SIGSTOP");
       const { code } = await child.status;
       const text = (await output).join("");
@@ -84,6 +95,29 @@ testNeeding(
       assertEquals(resumed.code, 0, resumed.output);
       assertStringIncludes(resumed.output, `${checkpoint}`);
       assertStringIncludes(resumed.output, `step ${reached + 1}/${reached + 1}`);
+    }),
+);
+
+testNeeding(
+  missing,
+  "GRAFT_REQUIRE_PYTHON",
+  "graft train names a rank that is killed, and saves, where the launcher leaves the others alone",
+  () =>
+    inTempDir(async (path) => {
+      const adapter = join(path, "adapter");
+      const child = startRanks(LEAVING_OTHERS, 3, [
+        ...[...rankArgs(path), "--save-every=2", "--val-batches=0", "--iters=100000"],
+        ...["--adapter-path", adapter, "--collective-timeout=2"],
+      ]);
+      const output = Promise.all([child.stdout, child.stderr].map((s) => new Response(s).text()));
+      await firstCheckpoint(adapter);
+      const before = lastOf(adapter);
+      Deno.kill(rankProcesses(adapter).get(1)!, "SIGKILL");
+      const { code } = await child.status;
+      const text = (await output).join("");
+      assertMatch(text, /^graft: Rank 1 (did not answer within 2 s|cannot be reached)/m);
+      assertEquals(code, 75, text);
+      assert(lastOf(adapter) >= before, text);
     }),
 );
 

@@ -32,6 +32,12 @@ export const LAUNCHERS: readonly MpiLauncher[] = [
   },
 ];
 
+/** Open MPI's launcher, told to leave the other ranks alone if one is killed. */
+export const LEAVING_OTHERS: MpiLauncher = {
+  ...LAUNCHERS[2],
+  args: [...LAUNCHERS[2].args, "--runtime-options", "recoverable"],
+};
+
 /** Why the launchers cannot be used, `undefined` where they can. */
 export function mpiMissing(): string | undefined {
   const missing = LAUNCHERS.flatMap(({ program, library }) => [program, library])
@@ -75,7 +81,8 @@ export function rankProcesses(word: string): ReadonlyMap<number, number> {
     try {
       if (!Deno.readTextFileSync(`/proc/${name}/cmdline`).split("\0").includes(word)) continue;
       const environment = Deno.readTextFileSync(`/proc/${name}/environ`);
-      const rank = /(?:^|\0)(?:PMI_RANK|OMPI_COMM_WORLD_RANK)=(\d+)/.exec(environment)?.[1];
+      const rank = /(?:^|\0)(?:PMI_RANK|OMPI_COMM_WORLD_RANK|PMIX_RANK)=(\d+)/.exec(environment)
+        ?.[1];
       if (rank !== undefined) found.set(Number(rank), Number(name));
     } catch {
       // It has ended.
