@@ -38,7 +38,7 @@ testNeeding(
       const report = await until("the box has decided", async () => {
         const [report] = await desk.reports();
         return report?.state === "promoted" || report?.state === "failed" ? report : undefined;
-      }, 90_000).catch(async (error) => {
+      }, 200_000).catch(async (error) => {
         const units = ["graft-follow", "graft-apply"].flatMap((unit) => ["-u", unit]);
         const { stdout } = await systemd.run("journalctl", "--no-pager", ...units);
         throw new Error(stdout, { cause: error });
