@@ -11,7 +11,7 @@ import { IndivisibleError } from "../plan/span.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import type { ActivationFile } from "./activation_file.ts";
 import { divideBatch } from "./divide_batch.ts";
-import { PlanCache } from "./plan_cache.ts";
+import { PlanCache, PLANS_KEPT } from "./plan_cache.ts";
 import type { CompiledPlan } from "./compiled_plan.ts";
 import { PlanFamilies } from "./plan_families.ts";
 import {
@@ -25,7 +25,7 @@ import {
 import { PrefixRows } from "./prefix_cache.ts";
 import { type PartRun, runParts } from "./run_parts.ts";
 import { runForward, runPipeline } from "./run_pipeline.ts";
-import { runSchedule, type ScheduleMeans } from "./run_schedule.ts";
+import { type RunOptions, runSchedule, type ScheduleMeans } from "./run_schedule.ts";
 import type {
   BatchLoss,
   Evaluation,
@@ -37,6 +37,9 @@ import type {
 } from "./step.ts";
 import { batchInputs, partSeed, prepare, type Prepared, STEP_INPUTS } from "./step_inputs.ts";
 import { StepSlab } from "./step_slab.ts";
+
+/** Batches that a stage works on in turn, each with a plan of its own: fewer than are kept. */
+const BATCHES_IN_TURN = PLANS_KEPT / 2;
 
 export class PlannedModel implements StepModel<TokenBatch> {
   readonly parameters: readonly Parameter[];
@@ -109,15 +112,18 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 
   async #accumulateAll(batches: readonly SeededBatch<TokenBatch>[]): Promise<BatchLoss> {
-    const parts: TrainedPart[] = [];
-    for (const { batch, dropoutSeed } of batches) {
-      parts.push(...await this.#trainedParts(batch, dropoutSeed, this.#arithmetic));
+    let [lossSum, targetCount] = [0, 0];
+    for (let start = 0; start < batches.length; start += BATCHES_IN_TURN) {
+      const parts: TrainedPart[] = [];
+      for (const { batch, dropoutSeed } of batches.slice(start, start + BATCHES_IN_TURN)) {
+        parts.push(...await this.#trainedParts(batch, dropoutSeed, this.#arithmetic));
+      }
+      await this.#compileAll(parts.map(({ schedule }) => schedule));
+      const loss = await this.#accumulate(parts);
+      lossSum += loss.lossSum;
+      targetCount += loss.targetCount;
     }
-    // Before other stages wait for this one.
-    for (const { schedule } of parts) {
-      for (const call of schedule.calls) await this.#plans.session(call, "pool");
-    }
-    return await this.#accumulate(parts);
+    return { lossSum, targetCount };
   }
 
   /** The parts of a batch, ready to run. */
@@ -172,9 +178,11 @@ export class PlannedModel implements StepModel<TokenBatch> {
     if (targets.count === 0) return { lossSum: 0, targetCount: 0 };
     const compiled = this.#planFor(prepared, use);
     const env = this.#environment(compiled, prepared);
-    if (this.#options.pipeline !== undefined) {
-      await this.#runForward(compiled, compiled.plan.evaluation, env);
-    } else await this.#evaluate(compiled, env, prepared);
+    const kept = this.#keptRows(compiled, prepared, compiled.plan.options);
+    // Steps that read what was made of the weights instead: two copies of all weights would be a peak.
+    const derives = numericOf(this.#arithmetic) === "fast" || this.#arithmetic.readyWeights;
+    const passing = derives ? compiled.plan.constants : undefined;
+    await this.#runForward(compiled, "evaluation", env, { kept, passing });
     using loss = env.get(LOSS);
     using logits = env.get(LOGITS);
     this.#dropInputs(compiled, env);
@@ -184,26 +192,26 @@ export class PlannedModel implements StepModel<TokenBatch> {
     return { ...result, correct: countCorrect(logits.read(), targets) };
   }
 
-  async #evaluate(
-    compiled: CompiledPlan,
-    env: Map<string, DeviceTensor>,
-    prepared: Prepared,
-  ): Promise<void> {
-    const kept = this.#keptRows(compiled, prepared, compiled.plan.options);
-    // Steps that read what was made of the weights instead: two copies of all weights would be a peak.
-    const derives = numericOf(this.#arithmetic) === "fast" || this.#arithmetic.readyWeights;
-    const passing = derives ? compiled.plan.constants : undefined;
-    await runSchedule(compiled.plan.evaluation, env, this.#means, { kept, passing });
-  }
-
-  /** Runs a stage without gradients. */
+  /** Runs without gradients: all layers, or those of a stage. */
   async #runForward(
     { plan }: CompiledPlan,
-    schedule: Schedule,
+    kind: "evaluation" | "logits",
     env: Map<string, DeviceTensor>,
+    options: RunOptions = {},
   ): Promise<void> {
-    for (const call of schedule.calls) await this.#plans.session(call, "pool");
-    await runForward(schedule, env, plan.links!, this.#means, this.#options.pipeline!);
+    const { pipeline } = this.#options;
+    const schedule = plan[kind];
+    if (pipeline === undefined) return await runSchedule(schedule, env, this.#means, options);
+    await this.#compileAll([schedule]);
+    const { passing } = options;
+    await runForward({ schedule, env, links: plan.links!, passing }, this.#means, pipeline);
+  }
+
+  /** Compiles what runs before other stages wait for it. */
+  async #compileAll(schedules: readonly Schedule[]): Promise<void> {
+    for (const { calls } of schedules) {
+      for (const call of calls) await this.#plans.session(call, "pool");
+    }
   }
 
   /**
@@ -229,9 +237,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     const prepared = prepare(batch, packingRules(this.#options, use));
     const compiled = this.#planFor(prepared, use);
     const env = this.#environment(compiled, prepared);
-    if (this.#options.pipeline === undefined) {
-      await runSchedule(compiled.plan.logits, env, this.#means);
-    } else await this.#runForward(compiled, compiled.plan.logits, env);
+    await this.#runForward(compiled, "logits", env);
     const parts = compiled.plan.logitsParts.map((name) => {
       using part = env.get(name)!;
       return part.read();

@@ -5,15 +5,14 @@
  * micro-batches as there are stages from it on, however many a step has.
  */
 import { cotangentName } from "../plan/names.ts";
-import type { Schedule } from "../plan/schedule.ts";
 import { linkBytes, type StageLink, type StageLinks } from "../plan/stage.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import type { Incoming, Neighbour, Pipeline } from "./pipeline.ts";
 import type { PartRun } from "./run_parts.ts";
-import { type ScheduleMeans, ScheduleRun } from "./run_schedule.ts";
+import { type RunOptions, type ScheduleMeans, ScheduleRun } from "./run_schedule.ts";
 
 /** A micro-batch in a stage. */
-export interface StagePart extends PartRun {
+export interface StagePart extends PartRun, Pick<RunOptions, "passing"> {
   readonly links: StageLinks;
 }
 
@@ -67,16 +66,12 @@ export async function runPipeline(
 
 /** Runs a stage's calls without a backward pass. */
 export async function runForward(
-  schedule: Schedule,
-  env: Map<string, DeviceTensor>,
-  links: StageLinks,
+  part: StagePart,
   means: ScheduleMeans,
   pipeline: Pipeline,
 ): Promise<void> {
-  const run = new StageRun(
-    { schedule, env, links: { ...links, turn: schedule.calls.length } },
-    means,
-  );
+  const links = { ...part.links, turn: part.schedule.calls.length };
+  const run = new StageRun({ ...part, links }, means);
   try {
     await run.forward(await new Incomings([links.input], "before", pipeline).next(), pipeline);
     run.dropInput();
@@ -132,11 +127,11 @@ class StageRun {
   }
 
   async forward(activation: Uint8Array<ArrayBuffer> | undefined, pipeline: Pipeline) {
-    const { env, links: { input, output, turn } } = this.#part;
+    const { env, links: { input, output, turn }, passing } = this.#part;
     if (activation !== undefined) {
       env.set(input!.name, this.#runner.upload({ ...input!, bytes: activation }));
     }
-    await this.#run.calls(0, turn);
+    await this.#run.calls(0, turn, { passing });
     if (!this.#readsInputAgain()) this.dropInput();
     if (output !== undefined) await pipeline.send("next", this.#taken(output.name));
   }

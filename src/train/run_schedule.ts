@@ -148,9 +148,15 @@ export class ScheduleRun {
   }
 
   /** Runs consecutive calls, each followed by what it frees. */
-  async calls(from: number, to: number): Promise<void> {
+  async calls(
+    from: number,
+    to: number,
+    { passing }: Pick<RunOptions, "passing"> = {},
+  ): Promise<void> {
     for (let i = from; i < to; i++) {
-      await this.call(this.#schedule.calls[i]);
+      const call = this.#schedule.calls[i];
+      await this.call(call);
+      if (passing !== undefined) forgetFeeds(call, passing);
       this.release(i);
     }
   }

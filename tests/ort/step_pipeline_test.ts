@@ -1,6 +1,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { toNumbers } from "../../src/graph/tensor.ts";
 import { divideSegments } from "../../src/plan/stage.ts";
+import type { TensorOwner } from "../../src/runtime/ort_tensor.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import type { Runner } from "../../src/runtime/runner.ts";
 import { MicroBatches } from "../../src/train/micro_batches.ts";
@@ -112,11 +113,14 @@ Deno.test("accumulate() in stages of which the first are frozen gives the gradie
   const name = "tiny-llama-genai-int4";
   using runner = createOrtRunner({ threads: 1 });
   const { whole, stages } = inStages(runner, name, 3, {}, { layers: [1] });
-  const { parameter, error } = gradientDistance(
-    await numbersOf(stages, name),
-    await numbersOf([whole], name),
-  );
+  const found = await numbersOf(stages, name);
+  const { parameter, error } = gradientDistance(found, await numbersOf([whole], name));
   assert(error <= 1e-6, `${parameter} off by ${error}`);
+  // The same again leaves no tensor behind.
+  const { tensors } = runner as unknown as TensorOwner;
+  const held = tensors.size;
+  await numbersOf(stages, name);
+  assertEquals(tensors.size, held);
   for (const step of [whole, ...stages]) step[Symbol.dispose]();
 });
 
