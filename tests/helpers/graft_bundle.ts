@@ -35,6 +35,7 @@ export async function bundleGraft(): Promise<GraftBundle> {
   const folder = Deno.makeTempDirSync({ dir: parent, prefix: "tests-" });
   const remove = () => Deno.removeSync(folder, { recursive: true });
   try {
+    Deno.chmodSync(folder, 0o755); // the services that tests install have users of their own
     const { success, stderr } = await new Deno.Command(Deno.execPath(), {
       args: [
         ...["bundle", "--quiet", "--platform=deno", "--code-splitting", `--outdir=${folder}`],
@@ -48,7 +49,7 @@ export async function bundleGraft(): Promise<GraftBundle> {
     if (!success) throw new Error(new TextDecoder().decode(stderr));
     for (const [path, text] of Object.entries(BESIDE)) {
       const name = path.slice(path.lastIndexOf("/") + 1);
-      Deno.writeTextFileSync(join(folder, name), text(join(ROOT, path)));
+      Deno.writeTextFileSync(join(folder, name), text(`../../${path}`));
     }
     return { variables: { [MAIN]: join(folder, "main.js") }, [Symbol.dispose]: remove };
   } catch (error) {

@@ -2,7 +2,8 @@
  * A real systemd for tests, beside the machine's own first process: in namespaces, with folders of
  * its own in the place of /etc, /opt, /var/lib, /var/cache and /var/log.
  */
-import { fromFileUrl, join } from "@std/path";
+import { fromFileUrl, join, relative } from "@std/path";
+import { graftMain } from "./graft_bundle.ts";
 import { testNeeding } from "./requirements.ts";
 import { until } from "./until.ts";
 
@@ -105,7 +106,7 @@ export class Systemd implements AsyncDisposable {
   get graftWords(): readonly string[] {
     const binary = Deno.env.get("GRAFT_BINARY");
     if (binary !== undefined) return [binary];
-    const main = join(CHECKOUT, "src/cli/main.ts");
+    const main = join(CHECKOUT, relative(ROOT, graftMain()));
     return [DENO, "run", "-A", "--no-check", "--node-modules-dir=manual", main];
   }
 

@@ -25,7 +25,7 @@ for (
   testOnEachOrt(
     `PlannedModel with tensors on a device agrees with PyTorch + PEFT on ${file}`,
     async (ortLib) => {
-      using runner = createOrtRunner({ threads: 2, ortLib, memory: "Cpu" });
+      using runner = createOrtRunner({ threads: 2, spinning: false, ortLib, memory: "Cpu" });
       const report = await runOracle(runner, name, file, { keepBytes: 1e9 });
       assert(report.lossError <= 1e-4, `initial loss off by ${report.lossError}`);
       for (const [parameter, error] of report.gradientErrors) {

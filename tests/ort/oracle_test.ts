@@ -21,7 +21,7 @@ async function checkOracle(
   onnxModel: string,
   options: Parameters<typeof runOracle>[3],
 ): Promise<void> {
-  using runner = createOrtRunner({ threads: 2, ortLib });
+  using runner = createOrtRunner({ threads: 2, spinning: false, ortLib });
   const report = await runOracle(runner, name, onnxModel, options);
   const oracle = readOracle(name);
   const kind = (["int4", "int8"] as const).find((kind) => name.includes(kind)) ?? "fp32";
