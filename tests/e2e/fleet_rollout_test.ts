@@ -201,3 +201,40 @@ testNeeding(
       assertEquals(creds.code, 65, creds.stderr);
     }),
 );
+
+testNeeding(
+  natsMissing(),
+  "GRAFT_REQUIRE_PYTHON",
+  "the rights that docs/rollout.md gives a box are enough to follow, and for no other box's report",
+  () =>
+    inTempDir(async (path) => {
+      const page = Deno.readTextFileSync(new URL("../../docs/rollout.md", import.meta.url));
+      const rights = /\npermissions \{[\s\S]*?\n\}/.exec(page)![0];
+      const config = `authorization { users: [{ user: "operator", password: "o" }, ` +
+        `{ user: "mill", password: "m" ${rights} }] }`;
+      await using server = await NatsServer.start(path, config);
+      const as = (user: string, password: string) => fleetStore(server.url, { user, password });
+      await using operator = await as("operator", "o");
+      await operator.create();
+      const bytes = (text: string) => new TextEncoder().encode(text);
+      const piece = bytes("adapter");
+      await operator.putPiece(digestOf(piece), piece);
+      await operator.putOrder(bytes("order"), undefined);
+
+      await using box = await as("mill", "m");
+      const { revision } = (await box.order())!;
+      assertEquals(await box.piece(digestOf(piece), piece.length), piece);
+      const waits = box.changed(revision, 20_000, new AbortController().signal);
+      await operator.putOrder(bytes("another"), revision);
+      await waits;
+      assertEquals(new TextDecoder().decode((await box.order())!.bytes), "another");
+      await box.report("mill-1", bytes("{}"));
+      for (
+        const refused of [box.report("mill-2", bytes("{}")), box.putOrder(bytes("x"), revision + 1)]
+      ) {
+        const error = await refused.then(() => undefined, (error) => error);
+        assertEquals(error?.exitCode, 77, error?.message);
+      }
+      assertEquals([...(await operator.reports()).keys()], ["mill-1"]);
+    }),
+);

@@ -1,6 +1,7 @@
 /** An operator's part of a fleet in tests: a trained adapter, keys, and the verbs. */
 import { join } from "@std/path";
 import { fineTune } from "../../src/finetune/mod.ts";
+import type { NatsSettings } from "../../src/fleet/store/nats_connect.ts";
 import { openStore } from "../../src/fleet/store/open_store.ts";
 import { graft } from "./graft.ts";
 import { tinyTraining } from "./training_runs.ts";
@@ -25,7 +26,7 @@ export async function operatorIn(folder: string): Promise<Operator> {
 }
 
 /** Opens the store of the fleet `graft`. */
-export function fleetStore(server: string) {
-  const settings = { server, name: "test", timeoutMs: 5000, patient: false };
+export function fleetStore(server: string, access: Partial<NatsSettings> = {}) {
+  const settings = { server, name: "test", timeoutMs: 5000, patient: false, ...access };
   return openStore(settings, { bucket: "graft", replicas: 1 });
 }

@@ -10,6 +10,7 @@ import { openLog } from "../../system/journal_log.ts";
 import { command } from "../command.ts";
 import { boolean, inGroup, text } from "../flags.ts";
 import { wordsOf } from "../flag_words.ts";
+import { sleep } from "../../train/pause.ts";
 import { StopSignal } from "../terminal/stop_signal.ts";
 import { Applier } from "./applier.ts";
 import { BOX_FLAGS, boxNameOf, DEFAULT_INBOX, INSTALL_FLAGS, outboxFolder } from "./box_flags.ts";
@@ -17,6 +18,8 @@ import { PUBLIC_KEY_FLAG, STORE_FLAGS, storeOf, trustedKeysOf } from "./fleet_fl
 
 /** How often the installing process's report is looked at. */
 const REPORT_MS = 1000;
+/** Shortest time after which a server that does not answer is asked again; up to twice that, by chance. */
+const AGAIN_MS = 5000;
 /** Time after which a release that could not be installed is tried again. */
 const RETRY_MS = 600_000;
 
@@ -78,12 +81,11 @@ export default command({
       () => flags.apply && applier.start(),
     );
     log("notice", `Box ${box} follows ${store.address}`, { EVENT: "ready" });
-    const problems = new Problems(log);
     if (flags.once) await once(follower, applier, stop.signal);
     else {
       await Promise.all([
-        looks(follower, store, problems, intervalMs, stop.signal),
-        reports(follower, problems, stop.signal),
+        looks(follower, store, new Problems(log), intervalMs, stop.signal),
+        reports(follower, new Problems(log), stop.signal),
       ]);
     }
     return stop.signal.aborted ? EXIT.interrupted : EXIT.ok;
@@ -110,10 +112,11 @@ async function looks(
 ): Promise<void> {
   let revision: number | undefined;
   while (!signal.aborted) {
-    await problems.survive(async () => {
+    const isRead = await problems.survive(async () => {
       revision = await follower.look(signal);
     }, signal);
-    await store.changed(revision, intervalMs, signal);
+    if (isRead) await store.changed(revision, intervalMs, signal);
+    else await sleep(AGAIN_MS * (1 + Math.random()), signal);
   }
 }
 
@@ -123,8 +126,8 @@ async function reports(
   signal: AbortSignal,
 ): Promise<void> {
   while (!signal.aborted) {
-    await problems.survive(() => follower.sendReport(), signal);
-    await new Promise((resolve) => setTimeout(resolve, REPORT_MS));
+    const isSent = await problems.survive(() => follower.sendReport(), signal);
+    await sleep(isSent ? REPORT_MS : AGAIN_MS * (1 + Math.random()), signal);
   }
 }
 
@@ -134,12 +137,14 @@ class Problems {
 
   constructor(readonly log: ReturnType<typeof openLog>) {}
 
-  async survive(action: () => Promise<void>, signal: AbortSignal): Promise<void> {
+  /** @returns whether there was none */
+  async survive(action: () => Promise<void>, signal: AbortSignal): Promise<boolean> {
     try {
       await action();
       this.#last = undefined;
+      return true;
     } catch (error) {
-      if (signal.aborted) return;
+      if (signal.aborted) return false;
       const isKnown = error instanceof ServerError || error instanceof AccessError ||
         error instanceof StorageError;
       if (!isKnown) throw error;
@@ -147,6 +152,7 @@ class Problems {
         this.log("warning", error.message, { STEP: "trying again" });
       }
       this.#last = error.message;
+      return false;
     }
   }
 }

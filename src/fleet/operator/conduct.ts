@@ -1,4 +1,5 @@
 /** Opens one wave of a release after the other while boxes report well, and stops it if they do not. */
+import { sleep } from "../../train/pause.ts";
 import type { SigningKey } from "../release/keys.ts";
 import type { Order } from "../release/order.ts";
 import { judge, type Verdict } from "../release/verdict.ts";
@@ -62,19 +63,7 @@ export async function conduct(
     onLook(seen);
     const { is } = seen.verdict;
     if (is === "done" || is === "stop") return seen;
-    if (is === "wait") await pause(lookMs, signal);
+    if (is === "wait") await sleep(lookMs, signal);
   }
   return undefined;
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const done = () => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    signal.addEventListener("abort", done);
-  });
 }

@@ -9,6 +9,7 @@
 import { join } from "@std/path";
 import { BadInputError, BusyError, StorageError } from "../../errors.ts";
 import { makeDirectory, removeFile, replaceFile } from "../../system/durable_files.ts";
+import { sleep } from "../../train/pause.ts";
 import { readSmallFile } from "../../system/small_file.ts";
 import { MOST_ENVELOPE_BYTES } from "../release/envelope.ts";
 import { isDigest, PIECE_BYTES } from "../release/order.ts";
@@ -116,16 +117,7 @@ export class FolderStore implements FleetStore {
   }
 
   changed(_: number | undefined, waitMs: number, signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const done = () => {
-        clearTimeout(timer);
-        signal.removeEventListener("abort", done);
-        resolve();
-      };
-      const timer = setTimeout(done, waitMs);
-      if (signal.aborted) return done();
-      signal.addEventListener("abort", done);
-    });
+    return sleep(waitMs, signal);
   }
 
   [Symbol.asyncDispose](): Promise<void> {
