@@ -42,7 +42,7 @@ export const ENVIRONMENT: readonly (readonly [name: string, meaning: string])[] 
   [
     "PMI_SIZE",
     "ranks of the job, set by MPICH's launcher (OMPI_COMM_WORLD_SIZE by Open MPI's, PMIX_RANK by its " +
-    "prterun): graft train, eval and rank-search join the job",
+    "prterun): graft train, eval, merge and rank-search join the job",
   ],
   [
     "PMI_RANK",

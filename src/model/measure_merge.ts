@@ -9,6 +9,7 @@ import { giveBackFreed } from "../system/memory.ts";
 import { unpadded } from "./equal_lengths.ts";
 import { LatencyBench, type LatencyOptions, whyNotLoaded, whyNotTimed } from "./latency.ts";
 import { loadOnnx } from "./load_onnx.ts";
+import { alignFolder, writes } from "./merge_peers.ts";
 import type { MergeProgress, MergeStage } from "./merge_progress.ts";
 import type { MergeData, MergeRequest } from "./merge_request.ts";
 import type { WrittenMerge } from "./write_merged.ts";
@@ -24,7 +25,7 @@ const LOGIT_ROWS = 64;
 export async function measureModel(
   runner: Runner,
   model: Model,
-  { data, evaluate: evaluator }: MergeRequest,
+  { data, evaluate: evaluator, peers }: MergeRequest,
   progress: MergeProgress,
   [stage, what]: readonly [MergeStage, string],
 ): Promise<Evaluated> {
@@ -34,7 +35,7 @@ export async function measureModel(
       heldOut(),
       (done) => tell(`Measuring (${what}): batch ${done}`, done / (heldOutBatches ?? Infinity)),
     );
-    const options = { objective, logitRows: LOGIT_ROWS };
+    const options = { objective, logitRows: LOGIT_ROWS, peers };
     const found = evaluator === undefined
       ? await evaluateModel(runner, model, batches, options)
       : await evaluator(model, batches, { ...options, known: knownOf(known, stage) });
@@ -64,6 +65,7 @@ export async function measureWritten(
   { method, directory, matrices }: WrittenMerge,
   progress: MergeProgress,
 ): Promise<Candidate> {
+  if (request.peers !== undefined) await alignFolder(request.peers, directory.path);
   using written = loadOnnx(join(directory.path, basename(request.base.path)), openMapped);
   const { model, sizeBytes } = written;
   const measured = request.data === undefined
@@ -96,9 +98,9 @@ const timing = (latency: MergeRequest["latency"]): LatencyOptions =>
 
 async function openBench(
   runner: Runner,
-  { base, data, latency = true, onNote }: MergeRequest,
+  { base, data, latency = true, peers, onNote }: MergeRequest,
 ): Promise<LatencyBench | undefined> {
-  if (data === undefined || latency === false) return undefined;
+  if (data === undefined || latency === false || !writes(peers)) return undefined;
   const why = whyNotTimed(base.sizeBytes, timing(latency)) ?? whyNotLoaded(base.model);
   if (why !== undefined) {
     onNote?.(why);

@@ -23,6 +23,7 @@ import { clearLeftovers } from "./leftovers.ts";
 import { measureLatency, measureModel } from "./measure_merge.ts";
 import { MergeCandidates, type References } from "./merge_candidates.ts";
 import { methodsFor } from "./merge_methods.ts";
+import { writes } from "./merge_peers.ts";
 import { MergeProgress } from "./merge_progress.ts";
 import type { MergeData, MergeRequest } from "./merge_request.ts";
 import { configWithLabels } from "./model_labels.ts";
@@ -106,7 +107,7 @@ export async function mergeAdapters(
   writeLabels(directory, adapters);
   directory.replace(CERTIFICATE_FILE, new TextEncoder().encode(certificateJson(decision)));
   await giveWay(signal); // the last moment to stop: from here on the target is replaced
-  directory.commit(force);
+  if (writes(request.peers)) directory.commit(force);
   return decision;
 }
 

@@ -6,6 +6,7 @@ import type { MeasuredOn } from "../lora/merge/certificate_report.ts";
 import type { LowRankUpdate, MergeMethod, WeightedAdapter } from "../lora/merge/mod.ts";
 import type { GramData } from "./collect_gram.ts";
 import type { LatencyOptions } from "./latency.ts";
+import type { MergePeers } from "./merge_peers.ts";
 import type { MergeReport } from "./merge_progress.ts";
 import type { BaseModel } from "./write_model.ts";
 
@@ -32,6 +33,8 @@ export interface MergeRequest {
   /** One way of rounding; absent: all that make sense are measured and the smallest good one kept. */
   readonly method?: MergeMethod;
   readonly data?: MergeData;
+  /** Other processes that are asked for the same; the first one writes. */
+  readonly peers?: MergePeers;
   /** Measures models on held-out data; default: through the inference graph. */
   readonly evaluate?: Evaluator;
   /** Tunes the scales of a model on data; without it none are tuned. */

@@ -1,4 +1,5 @@
 /** Tries ways of merging one after another until one keeps enough of the adapters' gain. */
+import { asFirst } from "./merge_peers.ts";
 import { RefusedError, RuntimeFailure } from "../errors.ts";
 import { isSteered, type MergeMethod, nearestLoss } from "../lora/merge/mod.ts";
 import { mean } from "../statistics.ts";
@@ -45,14 +46,15 @@ export async function tryWays(
   methods: readonly MergeMethod[],
   candidates: MergeCandidates,
 ): Promise<void> {
-  const { request: { base, onNote, timeBudget = Infinity }, changes, progress } = context;
+  const { request: { base, onNote, timeBudget = Infinity, peers }, changes, progress } = context;
   const attempt = new Attempt(context, candidates, methods);
   // Not worth looking at where there is nothing to choose from.
   const lost = methods.includes("tuned") ? await nearestLoss(base.model, changes.changes) ?? 0 : 0;
   for (const [i, method] of methods.entries()) {
     if (candidates.areEnough) break;
     if (i > 0) progress.expect(...stagesOf(method));
-    if (candidates.all.length > 0 && progress.elapsed > timeBudget) {
+    const hasOne = candidates.all.length > 0;
+    if (hasOne && await asFirst(peers, progress.elapsed > timeBudget)) {
       progress.cancel(...stagesOf(method));
       onNote?.(`"${method}" is not tried: the time budget of ${timeBudget} s has ended`);
     } else if (method === "tuned") {

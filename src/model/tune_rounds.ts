@@ -18,6 +18,7 @@ import {
   type MergeContext,
   type References,
 } from "./merge_candidates.ts";
+import { asFirst } from "./merge_peers.ts";
 import type { WrittenMerge } from "./write_merged.ts";
 import { writeTuned } from "./write_tuned.ts";
 
@@ -66,7 +67,8 @@ async function tune(
     const found = await candidates.measure(tuned);
     reportRound(context, found, round);
     const isBetter = before === undefined || lossOf(found) < lossOf(before);
-    const isOver = progress.elapsed > (request.timeBudget ?? Infinity);
+    const { timeBudget = Infinity, peers } = request;
+    const isOver = await asFirst(peers, progress.elapsed > timeBudget);
     if (candidates.isEnough(found) || !isBetter || isOver) return;
     if (!mayBeReached(context, kind, before, found)) return;
     [from, before] = [tuned, found];

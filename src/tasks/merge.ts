@@ -1,14 +1,22 @@
 /** Merges adapters into a model on disk and measures the result, given paths and settings. */
 import { type Given, wholeConfig } from "../config/given.ts";
 import type { ParametersOf } from "../config/parameter.ts";
+import { batchesDigest } from "../data/batches_digest.ts";
+import { type Communicator, digestOf } from "../distributed/communicator.ts";
+import { compareRanks, inJob, RANKS_PARAMETERS, type RanksConfig } from "../distributed/job.ts";
+import type { Model } from "../graph/types.ts";
+import type { Adapter } from "../lora/adapter_files.ts";
+import { peftTensors } from "../lora/adapter_tensors.ts";
 import { checkBase } from "../lora/apply.ts";
+import { modelDigest } from "../lora/digest.ts";
 import type { Decision } from "../lora/merge/certificate_report.ts";
-import type { MergeMethod } from "../lora/merge/mod.ts";
+import type { MergeMethod, WeightedAdapter } from "../lora/merge/mod.ts";
 import type { AdapterNote } from "../model/adapter_note.ts";
 import { adapterFolder } from "../model/adapter_dir.ts";
 import { findModelFile } from "../model/find_model.ts";
 import { loadOnnx } from "../model/load_onnx.ts";
 import { mergeAdapters } from "../model/merge_adapters.ts";
+import type { MergeData } from "../model/merge_request.ts";
 import type { MergeReport } from "../model/merge_progress.ts";
 import { checkTarget } from "../model/staged_directory.ts";
 import { checkNotBase, checkSpares } from "../model/write_model.ts";
@@ -22,7 +30,7 @@ import type { Watch } from "./watch.ts";
 import { loadWeighted } from "./weighted_adapters.ts";
 
 /** What is merged, into which base, how, and how the result is measured. */
-export interface MergeConfig extends MeasuringConfig, RuntimeOptions {
+export interface MergeConfig extends MeasuringConfig, RuntimeOptions, RanksConfig {
   /** The base: folder of an ONNX model, its `.onnx` file, the name of a pulled model, or `default`. */
   readonly model: string;
   /** Folders or names of the adapters, which are merged together; default `adapters`. */
@@ -49,6 +57,7 @@ export interface MergeConfig extends MeasuringConfig, RuntimeOptions {
 export const MERGE_PARAMETERS = {
   ...MEASURING_PARAMETERS,
   ...RUNTIME_PARAMETERS,
+  ...RANKS_PARAMETERS,
   model: { kind: "text", required: true },
   adapterPath: { kind: "list", default: ["adapters"] },
   savePath: { kind: "text", default: "merged" },
@@ -67,6 +76,8 @@ export type MergeInput = Given<MergeConfig, "model">;
 /** What a merge reports while it runs. */
 export type MergeEvent =
   | RuntimeNote
+  /** Several processes merge together. */
+  | { readonly kind: "ranks"; readonly count: number; readonly library: string }
   | MergeDataEvent
   | AdapterNote
   /** A finding on the way: losses, or methods that do not work out; a sentence. */
@@ -78,7 +89,8 @@ export type MergeEvent =
 
 /**
  * Merges adapters into a model's own weights, measures how much of their gain on held-out data is kept, and
- * writes the best result with its certificate in `certificate.json`.
+ * writes the best result with its certificate in `certificate.json`. Of processes that an MPI launcher has
+ * started each measures a part of the held-out batches, and the first one writes.
  *
  * @returns what was measured, and what was chosen
  * @throws {ParameterError} for a setting that is unknown, missing, out of range, or needs data
@@ -110,6 +122,21 @@ export async function merge(
   { onEvent = () => {}, signal }: Watch<MergeEvent> = {},
 ): Promise<Decision> {
   const config = wholeConfig<Omit<MergeConfig, "adapterWeights">>(MERGE_PARAMETERS, input);
+  return await inJob(
+    { timeout: config.collectiveTimeout },
+    (ranks) => mergeAs(ranks, config, adapterWeights, { onEvent, signal }),
+  );
+}
+
+async function mergeAs(
+  ranks: Communicator | undefined,
+  config: Omit<MergeConfig, "adapterWeights">,
+  adapterWeights: MergeInput["adapterWeights"],
+  { onEvent, signal }: Watch<MergeEvent> & Required<Pick<Watch<MergeEvent>, "onEvent">>,
+): Promise<Decision> {
+  if (ranks !== undefined) {
+    onEvent({ kind: "ranks", count: ranks.count, library: ranks.library });
+  }
   const { savePath, force, data } = config;
   const path = findModelFile(config.model);
   // Before any work: `force` must not remove what the merge is made from.
@@ -135,8 +162,13 @@ export async function merge(
   const measured = { card: made?.adapter.card, folder: alone && adapterFolder(alone.label) };
   using measuring = await openMeasuring(config, runner, from, measured, onEvent);
   signal?.throwIfAborted();
+  const measuredOn = ranks === undefined
+    ? measuring.request.data
+    : await sameData(ranks, from.model, config, adapters, measuring.request.data);
   return await mergeAdapters(runner, {
     ...measuring.request,
+    data: measuredOn,
+    peers: ranks,
     base: from,
     adapters,
     savePath,
@@ -147,6 +179,39 @@ export async function merge(
     onProgress: (report) => onEvent({ kind: "progress", report }),
     signal,
   });
+}
+
+/**
+ * Compares what the ranks are given.
+ *
+ * @returns the data, with the losses that rank 0 knows
+ * @throws {UsageError} if a rank has another base, adapter or other data, or was given other settings
+ */
+async function sameData(
+  ranks: Communicator,
+  base: Model,
+  { threads: _threads, ortLib: _ortLib, ...settings }: Omit<MergeConfig, "adapterWeights">,
+  adapters: readonly WeightedAdapter[],
+  data: MergeData | undefined,
+): Promise<MergeData | undefined> {
+  const identity = {
+    base: modelDigest(base),
+    adapters: adapters.map(({ adapter, weight }) => `${weight} ${adapterDigest(adapter)}`).join(),
+    data: data === undefined ? "none" : await batchesDigest(data.heldOut()),
+    settings: JSON.stringify(settings),
+  };
+  await compareRanks(ranks, identity, "merge");
+  if (data === undefined) return undefined;
+  const own = new TextEncoder().encode(JSON.stringify(data.known ?? null));
+  const known = JSON.parse(new TextDecoder().decode(await ranks.broadcast(own)));
+  return { ...data, known: known ?? undefined };
+}
+
+function adapterDigest(adapter: Adapter): string {
+  const { config } = adapter;
+  const tensors = peftTensors(adapter, config.adapterType, config.vectorMethod);
+  const digests = [...tensors].map(([name, { bytes }]) => `${name} ${digestOf(bytes)}`);
+  return digestOf(new TextEncoder().encode([JSON.stringify(config), ...digests].join()));
 }
 
 const methodOf = (method: MergeConfig["method"]): MergeMethod | undefined =>

@@ -10,7 +10,9 @@ import { MEASURING_FLAGS } from "./merge_flags.ts";
 import { mergeNotes } from "./merge_notes.ts";
 import { BASE_TEXT } from "../models/model_text.ts";
 import { asCommandLine } from "../parameter_names.ts";
+import { RANKS_FLAGS } from "../ranks_flags.ts";
 import { RUNTIME_FLAGS } from "../runtime_flags.ts";
+import { ofFirstRank } from "../terminal/first_rank.ts";
 import { untilStopped } from "../terminal/stop_signal.ts";
 
 export default command({
@@ -43,6 +45,7 @@ export default command({
       P.force,
     ),
     ...MEASURING_FLAGS,
+    ...RANKS_FLAGS,
     ...RUNTIME_FLAGS,
   },
   examples: [
@@ -61,7 +64,8 @@ export default command({
     },
   ],
   needs: ["run"],
-  async run({ flags, terminal }) {
+  async run({ flags, terminal: own }) {
+    const terminal = ofFirstRank(own);
     const { adapterWeights, dequantize, method, ...rest } = flags;
     keepHeapSmall();
     const onEvent = mergeNotes(terminal);

@@ -31,6 +31,8 @@ function sentences(event: Noted): readonly string[] {
     case "adapter note":
     case "finding":
       return [event.text];
+    case "ranks":
+      return [`${event.count} ranks measure together (${event.library})`];
     case "data of one":
       return [`Measured on the data of ${event.adapter} alone: --data names data of all adapters`];
     case "no data":
