@@ -167,6 +167,20 @@ Deno.test("applyOrder() leaves a withdrawn release for the one before, and the b
     assertEquals([settled?.state, settled?.inUse, box.inUse], ["settled", "0003", "own"]);
   }));
 
+Deno.test("applyOrder() installs a release again that is to come back and whose model is gone", () =>
+  inTempDir(async (path) => {
+    const box = new Box(path);
+    box.losses = { a: 0.9, b: 0.5, c: 0.2 };
+    for (const release of [A, B, C]) {
+      box.has(release);
+      await box.apply(orderOf({ target: release }), { options: { ...OPTIONS, keep: 2 } });
+    }
+    const withdrawn = [releaseId(B), releaseId(C)];
+    const back = await box.apply(orderOf({ target: A, withdrawn }));
+    assertEquals([back?.state, back?.inUse, box.inUse], ["promoted", "a", "a"]);
+    assertEquals(box.reports.length, 4);
+  }));
+
 Deno.test("a round and a release that are cut short give way to each other, and begin again", () =>
   inTempDir(async (path) => {
     const box = new Box(path);

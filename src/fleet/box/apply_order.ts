@@ -40,7 +40,7 @@ export async function applyOrder(order: Order, work: BoxWork): Promise<BoxReport
   if (target === null) return report(order, work, { state: "settled" });
   const id = releaseId(target);
   const decided = decisionOn(id, work.state.records);
-  if (decided !== undefined && decided.state !== "failed") return report(order, work, decided);
+  if (decided !== undefined && isFinal(decided, work.state)) return report(order, work, decided);
   if (positionOf(work.box, id) >= order.open) return report(order, work, { state: "waiting" });
   const isComplete = [...piecesOf(target)].every(([digest, bytes]) =>
     work.inbox.hasPiece(digest, bytes)
@@ -91,6 +91,12 @@ function leaveWithdrawn({ withdrawn, target, why }: Order, { state, log }: BoxWo
     STEP: "rolled back",
     MODEL: to ?? "base",
   });
+}
+
+/** Whether nothing is to be done again: what failed is, and what was promoted long ago and is gone. */
+function isFinal({ state, cycle }: Findings, { held }: ServiceState): boolean {
+  return state === "rejected" ||
+    (state === "promoted" && cycle !== undefined && isModelThere(held, cycle));
 }
 
 /** What is reported about a release. */
