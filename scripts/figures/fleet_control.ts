@@ -97,19 +97,28 @@ function peakMemory(pid: number): number {
   return children.reduce((total, child) => total + peakMemory(child), own);
 }
 
-/** A round of all boxes: seconds until it is recorded, and usable replies. */
+/** Milliseconds that a round may take; a SuperLink that is out of breath ends the run itself, and tells nobody. */
+const ROUND_MS = 600_000;
+
+/** A round of all boxes: seconds until it is recorded, and usable replies; 0 for one that did not end. */
 async function round(link: SuperLink, folder: string, boxes: number) {
   const began = performance.now();
   const path = join(folder, `run-${began}`);
-  await link.run(FLEET, {
-    ...{ "rounds": 1, "aggregation": "average", "rank": 4, "min-boxes": boxes, "save-path": path },
-    ...{ "min-replies": Math.floor(REPLY_SHARE * boxes), "reply-share": REPLY_SHARE },
-    "round-timeout": PATIENCE_MS / 1000,
-  });
+  const lost = { replies: 0 };
+  try {
+    await link.run(FLEET, {
+      ...{ "rounds": 1, "aggregation": "average", "rank": 4, "min-boxes": boxes },
+      ...{ "min-replies": Math.floor(REPLY_SHARE * boxes), "reply-share": REPLY_SHARE },
+      ...{ "save-path": path, "round-timeout": ROUND_MS / 1000 },
+    });
+  } catch (error) {
+    console.error((error as Error).message);
+    return { seconds: seconds(began), ...lost };
+  }
   const record = await until("the round is recorded", () => {
     const line = Deno.readTextFileSync(join(path, "rounds.jsonl")).split("\n")[0];
     return JSON.parse(line) as { readonly replies: number };
-  }, PATIENCE_MS);
+  }, ROUND_MS).catch(() => lost);
   return { seconds: seconds(began), replies: record.replies };
 }
 

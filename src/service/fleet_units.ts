@@ -1,7 +1,8 @@
 /**
  * The units by which a box learns with a fleet: one with a network that never sees a row, one with the rows and
- * without a network, and one that starts the second when the first has taken a task. They share a folder with
- * tasks and replies, and nothing else.
+ * without a network, and one that starts the second when the first has taken a task. They share a user and a
+ * folder with tasks and replies. PrivateUsers gives each a user namespace of its own, so that the first cannot
+ * look into the processes of the second either (cap_ptrace_access_check of the kernel).
  *
  * Source: systemd.path(5), systemd.exec(5).
  */
@@ -93,10 +94,11 @@ function fleetUnit(
       ["RestartSec", "30"],
       ["TimeoutStopSec", "30"],
       ["KillMode", "mixed"],
-      ...common({ ...settings, devices: [], deviceGroups: [] }, [FLEET_FOLDER]),
-      ["#", "rows, and processes that have them, do not exist here"],
+      ...common({ ...settings, devices: [], deviceGroups: [] }, {
+        folders: [FLEET_FOLDER],
+        runs: false,
+      }),
       ...hiddenData(settings.data),
-      ["PrivatePIDs", "yes"],
       ["RestrictAddressFamilies", "AF_UNIX AF_INET AF_INET6"],
     ],
     Install: [["WantedBy", "multi-user.target"]],
@@ -118,7 +120,7 @@ function trainUnit(settings: FleetTrainingSettings, { rank }: FleetUnitSettings)
         "ExecStart",
         command(
           exec,
-          ...["train", "--state", STATE, "--turns", `/var/lib/${FOLDER}`],
+          ...["train", "--state", STATE, "--service", `/var/lib/${FOLDER}`],
           ...["--model", model, "--data", data],
           ...(trainConfig === undefined ? [] : ["--train-config", trainConfig]),
           ...(rank === undefined ? [] : ["--rank", String(rank)]),
@@ -136,7 +138,7 @@ function trainUnit(settings: FleetTrainingSettings, { rank }: FleetUnitSettings)
       ["CPUSchedulingPolicy", "batch"],
       ["Nice", "10"],
       ["IOSchedulingClass", "idle"],
-      ...common(settings, [FLEET_FOLDER, FOLDER]),
+      ...common(settings, { folders: [FLEET_FOLDER, FOLDER] }),
       ...NO_NETWORK,
     ],
   });

@@ -46,13 +46,20 @@ export interface Surroundings {
  * Paths and permissions: the same for all services, which share a user and their files.
  *
  * @param folders under `/var/lib` that the service sees; it works in the first one
+ * @param runs whether it runs models, for which it has a cache
  */
-export function common(settings: Surroundings, folders: readonly string[] = [FOLDER]): Section {
+export function common(
+  settings: Surroundings,
+  { folders = [FOLDER], runs = true }: {
+    readonly folders?: readonly string[];
+    readonly runs?: boolean;
+  } = {},
+): Section {
   const { environment } = settings;
   const home = `/var/lib/${folders[0]}`;
   const variables = {
     HOME: home,
-    GRAFT_CACHE_DIR: `/var/cache/${FOLDER}`,
+    ...(runs ? { GRAFT_CACHE_DIR: `/var/cache/${FOLDER}` } : {}),
     ...environment,
   };
   return [
@@ -60,10 +67,7 @@ export function common(settings: Surroundings, folders: readonly string[] = [FOL
     ["User", FOLDER],
     ["StateDirectory", folders.join(" ")],
     ["StateDirectoryMode", "0700"],
-    ["CacheDirectory", FOLDER],
-    ["CacheDirectoryMode", "0700"],
-    ["#", "ONNX Runtime is unpacked there and loaded"],
-    ["ExecPaths", `/var/cache/${FOLDER}`],
+    ...(runs ? CACHE : []),
     ["WorkingDirectory", home],
     ["UMask", "0077"],
     ...Object.entries(variables).map(([name, value]) =>
@@ -75,6 +79,13 @@ export function common(settings: Surroundings, folders: readonly string[] = [FOL
     ...deviceAccess(settings),
   ];
 }
+
+const CACHE: Section = [
+  ["CacheDirectory", FOLDER],
+  ["CacheDirectoryMode", "0700"],
+  ["#", "ONNX Runtime is unpacked there and loaded"],
+  ["ExecPaths", `/var/cache/${FOLDER}`],
+];
 
 /**
  * Restrictions of everything that graft does not need. MemoryDenyWriteExecute is not included because

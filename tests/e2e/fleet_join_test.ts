@@ -81,7 +81,7 @@ testWithPython(
       // The key is the box's own, and no task is left.
       assertEquals(Deno.statSync(join(state, "key.pem")).mode! & 0o777, 0o600);
       assertEquals([...Deno.readDirSync(state)].map(({ name }) => name).sort(), [
-        ...["key.pem", "key.pub", "node.json"],
+        ...["key.pem", "key.pub", "node.json", "training"],
       ]);
     }),
 );

@@ -27,7 +27,7 @@ export class FleetBox implements AsyncDisposable {
       ...{ spool, node, mostBytes: 1 << 24, pollMs: 100, signal },
       log: (_: string, line: string) => void this.lines.push(line),
       work: async (signal: AbortSignal) => {
-        await workOnTask(spool, settings, { signal, savePath: join(folder, "global") });
+        await workOnTask(spool, () => settings, { signal, savePath: join(folder, "global") });
       },
     };
     this.#served = node.join(signal).then(() => serveRounds(options));

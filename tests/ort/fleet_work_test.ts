@@ -64,7 +64,7 @@ async function replyTo(
   options: Partial<RunTaskOptions> = {},
 ): Promise<SpooledReply> {
   const spool = ask(folder, asked);
-  assertEquals(await workOnTask(spool, box, { signal: never, ...options }), "replied");
+  assertEquals(await workOnTask(spool, () => box, { signal: never, ...options }), "replied");
   assert(!spool.hasTask());
   const reply = spool.readReply()!;
   spool.removeReply();
@@ -122,10 +122,10 @@ Deno.test("workOnTask() goes on with a training that was stopped, and gives up o
       signal: stop.signal,
       onEvent: ({ kind }: { kind: string }) => kind === "checkpoint" && stop.abort(),
     };
-    assertEquals(await workOnTask(spool, box, options), "stopped");
+    assertEquals(await workOnTask(spool, () => box, options), "stopped");
     assert(spool.hasTask() && !spool.hasReply());
     const kinds: string[] = [];
-    await workOnTask(spool, box, { signal: never, onEvent: ({ kind }) => kinds.push(kind) });
+    await workOnTask(spool, () => box, { signal: never, onEvent: ({ kind }) => kinds.push(kind) });
     assert(kinds.includes("resumed"));
     assertEquals(spool.readReply()!.adapter, whole.adapter);
     spool.removeReply();
@@ -134,12 +134,12 @@ Deno.test("workOnTask() goes on with a training that was stopped, and gives up o
     Deno.mkdirSync(spool.work);
     Deno.writeTextFileSync(join(spool.work, "task"), "a".repeat(64));
     Deno.writeTextFileSync(join(spool.work, "attempts"), "3");
-    await workOnTask(spool, box, { signal: never });
+    await workOnTask(spool, () => box, { signal: never });
     assertEquals(spool.readReply()!.error!.reason, "The training was killed 3 times");
     spool.removeReply();
     ask(folder, { config: { "max-steps": 100_000 } });
     const withdraw = ({ kind }: { kind: string }) => kind === "started" && spool.removeTask();
-    const end = await workOnTask(spool, box, { signal: never, onEvent: withdraw });
+    const end = await workOnTask(spool, () => box, { signal: never, onEvent: withdraw });
     assertEquals(end, "withdrawn");
     assertEquals([...Deno.readDirSync(spool.folder)], []);
   }));
@@ -156,7 +156,11 @@ Deno.test("workOnTask() says why it cannot, and nothing of the box", () =>
     assertEquals((await refused({}, closed)).code, 102);
     const unread = { ...box, data: join(folder, "secret-place") };
     const spool = ask(folder, {});
-    await assertRejects(() => workOnTask(spool, unread, { signal: never }), GraftError, "secret");
+    await assertRejects(
+      () => workOnTask(spool, () => unread, { signal: never }),
+      GraftError,
+      "secret",
+    );
     const { error } = spool.readReply()!;
     assertEquals(error!.code, 103);
     assert(!error!.reason.includes("secret"));

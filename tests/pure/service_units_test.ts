@@ -130,7 +130,7 @@ Deno.test("unitFiles() keeps rows from the unit of a fleet that has a network, a
   const [network, rows] = [files.get(UNITS.fleet)!, files.get(UNITS.fleetTrain)!];
   assertStringIncludes(network, "\nStateDirectory=graft-fleet\n");
   assertStringIncludes(network, "\nInaccessiblePaths=-/srv/rows\n");
-  assertStringIncludes(network, "\nPrivatePIDs=yes\n");
+  assertStringIncludes(network, "\nPrivateUsers=yes\n");
   assertEquals(network.includes("--data"), false);
   assertStringIncludes(
     network,

@@ -167,8 +167,8 @@ export class FleetHttp implements Disposable {
     const text = reasons.join(": ");
     if (/invalid peer certificate|certificate/i.test(text)) {
       return new SuperLinkError(
-        `${this.#options.url} has a certificate that this machine does not trust: name its authority's ` +
-          `with --root-certificates (${reasons.at(-1) || reasons[0]})`,
+        `${this.#options.url} has a certificate that this machine does not trust: name that of its ` +
+          `authority with --root-certificates (${reasons.at(-1) || reasons[0]})`,
         EXIT.access,
         { cause: error },
       );

@@ -102,8 +102,8 @@ export class FleetNode {
         if (refused === undefined || !(error instanceof SuperLinkError)) throw error;
         if (refused.flowerCode !== KEY_IN_USE) {
           throw new SuperLinkError(
-            `${refused.message}; if it takes registered nodes only, register this box's public key ` +
-              "there: `flwr supernode register key.pub`",
+            `${refused.message} For a SuperLink that takes registered nodes only, give it this box's ` +
+              "public key: `flwr supernode register key.pub`",
           );
         }
         // A node that ended without leaving counts as active until its heartbeats are missed.

@@ -59,7 +59,8 @@ export function checkFleetTraining(training: Partial<FineTuneConfig>): void {
  * @throws {ParameterError} for settings of the box that cannot be used
  */
 export function roundConfig(task: FleetTask, box: BoxSettings, work: string): FineTuneConfig {
-  if (box.rank !== undefined && task.rank !== box.rank && task.aggregation !== "stack") {
+  const { rank = box.rank } = task;
+  if (box.rank !== undefined && rank !== box.rank && task.aggregation !== "stack") {
     throw new TaskError(
       `This box trains rank ${box.rank}, which "aggregation" ${task.aggregation} does not allow`,
     );

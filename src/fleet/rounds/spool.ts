@@ -47,13 +47,11 @@ const ADAPTER = "adapter.npy";
 const LARGEST_JSON = 1 << 20;
 
 export class Spool {
-  /** @param folder the state's */
-  constructor(readonly folder: string) {}
-
-  /** Folder of a training under way. */
-  get work(): string {
-    return join(this.folder, "work");
-  }
+  /**
+   * @param folder the state's
+   * @param work folder of a training under way, which may hold what was computed of rows
+   */
+  constructor(readonly folder: string, readonly work: string = join(folder, "work")) {}
 
   get #task(): string {
     return join(this.folder, "task");

@@ -10,12 +10,13 @@ const LOOK_MS = 1000;
 /**
  * Does the task that waits, if there is one.
  *
+ * @param box makes its settings; what is wrong with them is replied to as any failure
  * @returns what became of it
  * @throws {GraftError} for what is wrong with this box; the reply then says that it failed
  */
 export async function workOnTask(
   spool: Spool,
-  box: BoxSettings,
+  box: () => BoxSettings | Promise<BoxSettings>,
   options: Omit<RunTaskOptions, "work">,
 ): Promise<"nothing to do" | "replied" | "stopped" | "withdrawn"> {
   const task = spool.readTask();
@@ -34,7 +35,7 @@ export async function workOnTask(
     removeWork(spool.work);
   };
   try {
-    const reply = await runTask(task, box, { ...options, work: spool.work, signal });
+    const reply = await runTask(task, await box(), { ...options, work: spool.work, signal });
     if (withdrawn.signal.aborted) {
       removeWork(spool.work);
       return "withdrawn";
