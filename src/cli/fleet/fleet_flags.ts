@@ -90,7 +90,7 @@ export const KEY_FLAG = {
   }),
 } as const;
 
-export type StoreFlags = Values<typeof STORE_FLAGS>;
+type StoreFlags = Values<typeof STORE_FLAGS>;
 
 /** Names of flags that a value of the environment may stand for. */
 function fromEnvironment(flags: StoreFlags): { [K in keyof typeof VARIABLES]: string | undefined } {

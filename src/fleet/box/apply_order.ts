@@ -107,7 +107,7 @@ type Findings = Pick<BoxReport, "loss" | "lossInUse" | "gainKept" | "why"> & {
 };
 
 /** What the journal says was decided about a release, the last time; `undefined` if nothing was. */
-export function decisionOn(id: string, records: readonly JournalRecord[]): Findings | undefined {
+function decisionOn(id: string, records: readonly JournalRecord[]): Findings | undefined {
   const begun = records.findLast((record) => record.step === "begun" && record.release === id);
   if (begun?.step !== "begun") return undefined;
   const { cycle } = begun;

@@ -5,7 +5,7 @@ import { readSmallText } from "../../system/small_file.ts";
 import { isDigest, isReleaseName } from "../release/order.ts";
 
 /** A release as a model remembers it. */
-export interface ModelRelease {
+interface ModelRelease {
   readonly id: string;
   readonly name: string;
 }

@@ -17,7 +17,7 @@ import { acceptOrder } from "./seen_order.ts";
 /** Time in which the installing process says something about an order, else it is woken again. */
 const REMIND_MS = 30_000;
 
-export interface FollowerSettings {
+interface FollowerSettings {
   readonly box: string;
   readonly fleet: string;
   readonly keys: TrustedKeys;

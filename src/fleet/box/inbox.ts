@@ -78,10 +78,6 @@ export class Inbox {
     return check.end();
   }
 
-  removePiece(digest: string): void {
-    removeFile(this.#piece(digest));
-  }
-
   /** Removes all pieces but those named. */
   keepPieces(digests: ReadonlySet<string> | ReadonlyMap<string, unknown>): void {
     for (const { name } of Deno.readDirSync(join(this.folder, PIECES))) {

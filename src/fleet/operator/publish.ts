@@ -15,7 +15,7 @@ import type { FleetDesk } from "./fleet_desk.ts";
 import { publishOrder, releasesOf } from "./orders.ts";
 import { describeFiles, digestOf, type Source } from "./release_files.ts";
 
-export interface PublishRequest {
+interface PublishRequest {
   readonly name: string;
   readonly source: Source;
   readonly waves: readonly Wave[];

@@ -31,7 +31,7 @@ export function generateKeys(): { readonly privateKey: string; readonly publicKe
 }
 
 /** A public key's id: the first 16 hexadecimal digits of SHA-256 over its DER form. */
-export function keyId(key: KeyObject): string {
+function keyId(key: KeyObject): string {
   const der = key.export({ type: "spki", format: "der" });
   return createHash("sha256").update(der).digest("hex").slice(0, 16);
 }

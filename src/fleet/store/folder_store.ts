@@ -65,10 +65,6 @@ export class FolderStore implements FleetStore {
     return Promise.resolve();
   }
 
-  hasPiece(digest: string): Promise<boolean> {
-    return Promise.resolve(names(join(this.folder, PIECES)).includes(digest));
-  }
-
   putPiece(digest: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     replaceFile(join(this.folder, PIECES, digest), bytes);
     return Promise.resolve();

@@ -30,7 +30,6 @@ export interface FleetStore extends AsyncDisposable {
    * @throws {BusyError} if another order came in between
    */
   putOrder(envelope: Uint8Array<ArrayBuffer>, after: number | undefined): Promise<void>;
-  hasPiece(digest: string): Promise<boolean>;
   putPiece(digest: string, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
   /** A piece's bytes, checked against its size and digest. */
   piece(digest: string, sizeBytes: number): Promise<Uint8Array<ArrayBuffer>>;
