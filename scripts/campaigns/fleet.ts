@@ -8,7 +8,7 @@
  *
  * Prints a line a case, and ends with 1 for one that fails.
  */
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { childrenOf } from "../../tests/helpers/children.ts";
 import { FLEET } from "../../tests/helpers/fleet_rounds.ts";
@@ -75,15 +75,17 @@ async function units(path: string): Promise<string> {
     // As the unit's user, through a process of the same user that has the rows.
     const { MainPID: other } = await systemd.show("graft.service");
     const user = `${Deno.statSync(`/proc/${systemd.pid}/root/proc/${MainPID}`).uid}`;
-    const read = (pid: string, path: string) =>
-      inside(
-        ...["setpriv", "--reuid", user, "--regid", user, "--clear-groups"],
-        ...["cat", `/proc/${pid}/root/var/lib/private/${path}`],
-      );
-    const own = await read(MainPID, "graft-fleet/node.json");
+    const asUser = (...words: string[]) =>
+      inside("setpriv", "--reuid", user, "--regid", user, "--keep-groups", ...words);
+    const own = await asUser("cat", `/proc/${MainPID}/root/var/lib/private/graft-fleet/node.json`);
     assertStringIncludes(own.stdout, link.url, own.stderr);
-    const found = await read(other, "graft/data/a.jsonl");
-    assertStringIncludes(found.stderr, "Permission denied", JSON.stringify(found));
+    const rows = `/proc/${other}/root/var/lib/private/graft/data/a.jsonl`;
+    assertStringIncludes((await systemd.run("cat", rows)).stdout, "What colour");
+    for (const path of [rows, `/proc/${other}/status`]) {
+      const found = await asUser("cat", path);
+      assertMatch(found.stderr, /No such file|Permission denied/, JSON.stringify(found));
+      assertEquals(found.stdout, "");
+    }
     assertEquals((await systemd.show("graft-fleet-train.service")).PrivateNetwork, "yes");
     const notes = await systemd.journal("graft-fleet-train.service");
     assert(notes.some(({ MESSAGE }) => /^Training: \d+ rows/.test(MESSAGE)));
