@@ -92,6 +92,8 @@ export class Communicator implements Peers {
     }
     const { stages = 1 } = options;
     if (mpi.size % stages !== 0) {
+      // All ranks leave: the launcher would kill those that are slower to find out.
+      mpi.finalize();
       throw new ParameterError(
         "pipeline",
         (name) =>

@@ -30,6 +30,8 @@ export function joinRanks(
   }
   const { of: shares } = ranks.share;
   if (batchSize >= shares) return ranks;
+  // All do: the launcher would kill those that are slower to find out.
+  ranks.leave();
   throw new ParameterError(
     "batchSize",
     (name) =>
