@@ -9,13 +9,18 @@ import {
   type MpiKind,
   OPEN_MPI_SYMBOLS,
   STANDARD,
-  THREAD_FUNNELED,
+  THREAD_SERIALIZED,
 } from "./mpi_abi.ts";
 import { readCString } from "./pointer.ts";
 
 const FUNCTIONS = {
   // int MPI_Init_thread(int* argc, char*** argv, int required, int* provided)
-  MPI_Init_thread: { parameters: ["pointer", "pointer", "i32", "buffer"], result: "i32" },
+  // As MPI_Finalize, it waits for all ranks: beside the main thread, which can give up.
+  MPI_Init_thread: {
+    parameters: ["pointer", "pointer", "i32", "buffer"],
+    result: "i32",
+    nonblocking: true,
+  },
   // int MPI_Comm_rank(MPI_Comm comm, int* rank)
   MPI_Comm_rank: { parameters: ["usize", "buffer"], result: "i32" },
   // int MPI_Comm_size(MPI_Comm comm, int* size)
@@ -52,7 +57,7 @@ const FUNCTIONS = {
   // int MPI_Get_library_version(char* version, int* resultlen)
   MPI_Get_library_version: { parameters: ["buffer", "buffer"], result: "i32" },
   // int MPI_Finalize(void)
-  MPI_Finalize: { parameters: [], result: "i32" },
+  MPI_Finalize: { parameters: [], result: "i32", nonblocking: true },
   // int MPI_Abort(MPI_Comm comm, int errorcode)
   MPI_Abort: { parameters: ["usize", "i32"], result: "i32" },
 } as const;
@@ -82,13 +87,10 @@ export class Mpi {
   private constructor(
     functions: Deno.DynamicLibrary<typeof FUNCTIONS>["symbols"],
     constants: MpiConstants,
-    kind: MpiKind,
   ) {
     this.#functions = functions;
     this.#constants = constants;
     const number = new Int32Array(1);
-    // What the library provides does not matter: all of them allow this much.
-    this.#check(functions.MPI_Init_thread(null, null, THREAD_FUNNELED[kind], number));
     this.#check(functions.MPI_Comm_set_errhandler(constants.world, constants.errorsReturn));
     this.#check(functions.MPI_Comm_rank(constants.world, number));
     this.rank = number[0];
@@ -97,15 +99,20 @@ export class Mpi {
   }
 
   /**
-   * Opens a library and joins the job that started this process.
+   * Opens a library and joins the job that started this process, once all of its processes do.
    *
    * @param path file, or name in the system's search path
    * @throws {MpiError} if it cannot be opened, or does not join
    */
-  static open(path: string, kind: MpiKind): Mpi {
+  static async open(path: string, kind: MpiKind): Promise<Mpi> {
     try {
       const constants = constantsOf(path, kind);
-      return new Mpi(Deno.dlopen(path, FUNCTIONS).symbols, constants, kind);
+      const functions = Deno.dlopen(path, FUNCTIONS).symbols;
+      // What the library provides does not matter: all of them allow this much.
+      const provided = new Int32Array(1);
+      const code = await functions.MPI_Init_thread(null, null, THREAD_SERIALIZED[kind], provided);
+      if (code !== 0) throw new MpiError(`${path} does not join the job: error ${code}`);
+      return new Mpi(functions, constants);
     } catch (error) {
       if (error instanceof MpiError) throw error;
       throw new MpiError(`Cannot open ${path}: ${(error as Error).message}`, { cause: error });
@@ -167,9 +174,9 @@ export class Mpi {
     return flag[0] !== 0;
   }
 
-  /** Leaves the job; all ranks must. */
-  finalize(): void {
-    this.#check(this.#functions.MPI_Finalize());
+  /** Leaves the job, once all ranks do. */
+  async finalize(): Promise<void> {
+    this.#check(await this.#functions.MPI_Finalize());
   }
 
   /** Ends the processes of all ranks, with this exit code. */

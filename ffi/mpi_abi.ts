@@ -18,11 +18,11 @@ export interface MpiConstants {
 /** The kinds of libraries. */
 export type MpiKind = "standard" | "mpich" | "openmpi";
 
-/** `MPI_THREAD_FUNNELED`: the process has threads, of which one calls the library. */
-export const THREAD_FUNNELED: Readonly<Record<MpiKind, number>> = {
-  standard: 1024,
-  mpich: 1,
-  openmpi: 1,
+/** `MPI_THREAD_SERIALIZED`: the process has threads, of which one at a time calls the library. */
+export const THREAD_SERIALIZED: Readonly<Record<MpiKind, number>> = {
+  standard: 2048,
+  mpich: 2,
+  openmpi: 2,
 };
 
 /** The standard's, since 5.0. */

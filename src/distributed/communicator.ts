@@ -2,7 +2,7 @@
 import { createHash } from "node:crypto";
 import { ignoreUserSignal } from "../../ffi/libc_process.ts";
 import { Mpi, MpiError, type MpiRequest } from "../../ffi/mpi.ts";
-import { type NameParameter, ParameterError, RuntimeFailure } from "../errors.ts";
+import { EXIT, GraftError, type NameParameter, ParameterError, RuntimeFailure } from "../errors.ts";
 import { elementCount, float32 } from "../graph/tensor.ts";
 import type { DeviceTensor } from "../runtime/runner.ts";
 import type { GradientSums, Peers } from "../train/peers.ts";
@@ -11,6 +11,7 @@ import { BucketSums } from "./gradient_sums.ts";
 import { Line } from "./line.ts";
 import { type Launched, MPI_LIBRARY } from "./launcher.ts";
 import { LostPeerError } from "../train/lost_peer_error.ts";
+import { RollCall } from "./roll_call.ts";
 import { StageLinks } from "./stage_links.ts";
 
 /** Milliseconds of asking at once before others get their turn: most sums of a fast wire are done. */
@@ -19,13 +20,10 @@ const ASK_AT_ONCE_MS = 1;
 const ASK_EVERY_MS = 1;
 /** Seconds that other ranks wait longer than rank 0, which can name the lost one and saves the run. */
 const OTHERS_WAIT = 10;
-/** Least seconds to wait at the first meeting: slow boards plan a training for minutes. */
+/** Least seconds to wait for all ranks to start: their boards read graft from slow disks. */
+const JOIN_WAITS = 60;
+/** Least seconds to wait at the first meeting, and at the end: slow boards plan a training for minutes. */
 const FIRST_WAITS = 600;
-/** Seconds in which a rank that waits itself answers rank 0's call. */
-const ANSWERS_WAIT = 2;
-/** Tags of messages: rank 0 calls the others, and they answer. */
-const CALL = 1;
-const ANSWER = 2;
 
 /** How a job's processes work together. */
 export interface CommunicatorOptions {
@@ -46,6 +44,7 @@ export class Communicator implements Peers {
   readonly #signal: AbortSignal | undefined;
   readonly #resumes: boolean;
   readonly #ending = new AbortController();
+  readonly #rollCall: RollCall;
   readonly share: Peers["share"];
   readonly pipeline?: StageLinks;
   #milliseconds = 0;
@@ -63,6 +62,7 @@ export class Communicator implements Peers {
     this.#timeout = timeout;
     this.#signal = signal;
     this.#resumes = resumes;
+    this.#rollCall = new RollCall(mpi, timeout);
     this.share = { index: Math.floor(mpi.rank / stages), of: mpi.size / stages };
     if (stages > 1) {
       const stage = mpi.rank % stages;
@@ -77,11 +77,15 @@ export class Communicator implements Peers {
    * @returns `undefined` in a job of one process
    * @throws {RuntimeFailure} if no library can be opened, or it belongs to another launcher
    * @throws {ParameterError} if the processes do not divide into pipelines of so many stages
+   * @throws {LostPeerError} if not all processes start in time
    */
-  static join(launched: Launched, options: CommunicatorOptions): Communicator | undefined {
-    const mpi = openFirst(launched);
+  static async join(
+    launched: Launched,
+    options: CommunicatorOptions,
+  ): Promise<Communicator | undefined> {
+    const mpi = await within(Math.max(JOIN_WAITS, options.timeout), openFirst(launched), "started");
     if (launched.size === undefined && mpi.size === 1) {
-      mpi.finalize();
+      await mpi.finalize();
       return undefined;
     }
     if (mpi.size !== (launched.size ?? mpi.size)) {
@@ -197,17 +201,23 @@ export class Communicator implements Peers {
     return { working: this.#timeout, preparing: Math.max(FIRST_WAITS, this.#timeout) };
   }
 
-  /** Leaves the job, which all ranks must do. */
-  leave(): void {
+  /**
+   * Leaves the job, once all ranks do.
+   *
+   * @throws {LostPeerError} if they do not in time
+   */
+  async leave(): Promise<void> {
     this.pipeline?.end();
-    this.#mpi.finalize();
+    // Rank 0 may still write what all have done.
+    await within(Math.max(FIRST_WAITS, this.#timeout), this.#mpi.finalize(), "ended");
   }
 
   /**
-   * Ends the processes of all ranks when this one ends, with this exit code for the whole job: others may
-   * wait for it in vain.
+   * Ends the processes of all ranks when this one ends because of an error, with its exit code for the whole
+   * job: others may wait for it in vain. The error's message comes first.
    */
-  endAllAtExit(exitCode: number): void {
+  endAllAtExit(error: unknown): void {
+    const exitCode = error instanceof GraftError ? error.exitCode : EXIT.internal;
     addEventListener("unload", () => this.#mpi.abort(exitCode));
   }
 
@@ -217,10 +227,11 @@ export class Communicator implements Peers {
     const seconds = this.#patience();
     const isOver = () => performance.now() - start > 1000 * seconds;
     let requests: readonly MpiRequest[] = [];
+    this.#rollCall.begin();
     try {
       requests = begin();
       while (!await allDone(requests)) {
-        this.#answer();
+        this.#rollCall.goOn(performance.now() - start);
         if (!isOver()) continue;
         this.#failed.push(...requests);
         throw await this.#lost(seconds);
@@ -242,25 +253,18 @@ export class Communicator implements Peers {
     return own + (this.pipeline === undefined ? OTHERS_WAIT : Math.max(OTHERS_WAIT, own));
   }
 
-  /** Answers rank 0's call, if it calls: this rank waits, too. */
-  #answer(): void {
-    if (this.rank === 0 || !this.#mpi.hasMessage(0, CALL)) return;
-    this.#mpi.receive(new Uint8Array(1), 0, CALL);
-    this.#mpi.send(new Uint8Array(1), 0, ANSWER);
-  }
-
   /** The error of a wait that was in vain. */
   async #lost(seconds: number): Promise<LostPeerError> {
     if (this.rank > 0) {
       return this.#lostOf("Rank 0, or another that it waits for,", seconds);
     }
-    return this.#lostOf(namesOf(await this.#missing()), seconds);
+    return this.#lostOf(namesOf(await this.#rollCall.missing()), seconds);
   }
 
   /** The error of an operation that the library says has failed: a connection is broken. */
   async #broken(cause: MpiError): Promise<LostPeerError> {
     if (this.rank === 0) {
-      const who = namesOf(await this.#missing());
+      const who = namesOf(await this.#rollCall.missing());
       return new LostPeerError(
         (name) =>
           `${who} cannot be reached: start the job again${
@@ -273,7 +277,7 @@ export class Communicator implements Peers {
     const until = performance.now() + 1000 * this.#patience();
     while (performance.now() < until) {
       try {
-        this.#answer();
+        this.#rollCall.goOn(0);
       } catch {
         break; // rank 0 is the lost one
       }
@@ -283,24 +287,6 @@ export class Communicator implements Peers {
       (name) => `${cause.message}: start the job again${this.#goesOnWith(name)}`,
       { cause },
     );
-  }
-
-  /** Rank 0 calls all ranks, and those that wait for a lost one themselves answer: the others, in order. */
-  async #missing(): Promise<readonly number[]> {
-    const until = performance.now() + 1000 * ANSWERS_WAIT;
-    const calls = Array.from({ length: this.count - 1 }, (_, i) => {
-      const rank = i + 1;
-      const answered = async () => {
-        const call = this.#mpi.send(new Uint8Array(1), rank, CALL);
-        const answer = this.#mpi.receive(new Uint8Array(1), rank, ANSWER);
-        this.#failed.push(call, answer);
-        while (performance.now() < until) if (await allDone([answer])) return true;
-        return false;
-      };
-      return answered().catch(() => false);
-    });
-    const answers = await Promise.all(calls);
-    return answers.flatMap((answered, i) => answered ? [] : [i + 1]);
   }
 
   #lostOf(who: string, seconds: number): LostPeerError {
@@ -331,11 +317,32 @@ async function allDone(requests: readonly MpiRequest[]): Promise<boolean> {
   return false;
 }
 
-function openFirst({ libraries }: Launched): Mpi {
+/**
+ * Waits for what all ranks must do.
+ *
+ * @param done what that is, in the past
+ */
+async function within<T>(seconds: number, all: Promise<T>, done: string): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const over = new Promise<never>((_, reject) => {
+    const error = new LostPeerError((name) =>
+      `Not all ranks ${done} within ${seconds} s: start the job again once all boards can be ` +
+      `reached; ${name("collectiveTimeout")} waits longer`
+    );
+    timer = setTimeout(() => reject(error), 1000 * seconds);
+  });
+  try {
+    return await Promise.race([all, over]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function openFirst({ libraries }: Launched): Promise<Mpi> {
   const failures: string[] = [];
   for (const { path, kind } of libraries) {
     try {
-      return Mpi.open(path, kind);
+      return await Mpi.open(path, kind);
     } catch (error) {
       if (!(error instanceof MpiError)) throw error;
       failures.push(error.message);

@@ -1,6 +1,6 @@
 /** Work as one rank of the job that a launcher started, or alone. */
 import type { ParametersOf } from "../config/parameter.ts";
-import { EXIT, GraftError, UsageError } from "../errors.ts";
+import { UsageError } from "../errors.ts";
 import { Communicator, type CommunicatorOptions, digestOf } from "./communicator.ts";
 import { launchedBy } from "./launcher.ts";
 
@@ -20,10 +20,11 @@ export const RANKS_PARAMETERS = {
  *
  * @returns `undefined` if this process is alone
  * @throws {RuntimeFailure} if no MPI library can be used
+ * @throws {LostPeerError} if not all ranks start in time
  */
-export function joinJob(options: CommunicatorOptions): Communicator | undefined {
+export async function joinJob(options: CommunicatorOptions): Promise<Communicator | undefined> {
   const launched = launchedBy((name) => Deno.env.get(name));
-  return launched && Communicator.join(launched, options);
+  return launched && await Communicator.join(launched, options);
 }
 
 /**
@@ -32,21 +33,22 @@ export function joinJob(options: CommunicatorOptions): Communicator | undefined 
  *
  * @param work `ranks` is absent if this process is alone
  * @throws {RuntimeFailure} if no MPI library can be used
+ * @throws {LostPeerError} if another rank is gone
  */
 export async function inJob<T>(
   options: CommunicatorOptions,
   work: (ranks: Communicator | undefined) => Promise<T>,
 ): Promise<T> {
-  const ranks = joinJob(options);
+  const ranks = await joinJob(options);
   if (ranks === undefined) return await work(undefined);
   let result: T;
   try {
     result = await work(ranks);
   } catch (error) {
-    ranks.endAllAtExit(error instanceof GraftError ? error.exitCode : EXIT.internal);
+    ranks.endAllAtExit(error);
     throw error;
   }
-  ranks.leave();
+  await ranks.leave();
   return result;
 }
 

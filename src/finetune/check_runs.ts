@@ -5,7 +5,8 @@ import type { FineTuneConfig } from "./config.ts";
 import { checkpointsOf, nothingToResume } from "./saved_config.ts";
 
 /**
- * Refuses to overwrite another run, and to resume a run that does not exist.
+ * Refuses to overwrite another run, and to resume a run that does not exist; of several boards, only the
+ * first one has a run's files.
  *
  * @throws {ParameterError} naming the folder of the other run
  */

@@ -11,14 +11,15 @@ import type { FineTuneConfig } from "./config.ts";
  * @throws {ParameterError} if a batch has fewer rows than ranks share it, or the ranks are no pipelines of
  *   as many stages as were asked for
  * @throws {RuntimeFailure} if no MPI library can be used
+ * @throws {LostPeerError} if not all ranks start in time
  */
-export function joinRanks(
+export async function joinRanks(
   config: FineTuneConfig,
   signal: AbortSignal | undefined,
-): Communicator | undefined {
+): Promise<Communicator | undefined> {
   checkPipeline(config);
   const { batchSize, collectiveTimeout: timeout, pipeline: stages } = config;
-  const ranks = joinJob({ timeout, signal, stages, resumes: true });
+  const ranks = await joinJob({ timeout, signal, stages, resumes: true });
   if (ranks === undefined) {
     if (stages === 1) return undefined;
     throw new ParameterError(

@@ -48,7 +48,7 @@ export async function runTraining<B extends Batch>(
 ): Promise<FineTuneResult> {
   const config = { ...asked, numeric: parts.numeric?.setting ?? asked.numeric };
   checkConfig(config);
-  checkRuns(config);
+  if (writes(peers)) checkRuns(config);
   checkHeldOut(parts, config);
   const { adapterPath } = config;
   const watched = { signal, onEvent, peers };

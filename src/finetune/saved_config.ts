@@ -2,6 +2,7 @@
 import { join } from "@std/path";
 import { fileValues, formatConfig, parseConfig } from "../config/file.ts";
 import type { Parameter } from "../config/parameter.ts";
+import { launchedBy } from "../distributed/launcher.ts";
 import { ParameterError } from "../errors.ts";
 import { exists, replaceFile } from "../system/durable_files.ts";
 import { readSmallText } from "../system/small_file.ts";
@@ -33,12 +34,16 @@ export const configValues = (config: FineTuneConfig): Record<string, unknown> =>
   fileValues(valuesOf(config), FINE_TUNE_PARAMETERS);
 
 /**
- * The file of the configuration that a run into this folder began with; `undefined` if it has none.
+ * The file of the configuration that a run into this folder began with; `undefined` if it has none, as on
+ * other boards than the first one of a job.
  *
  * @throws {ParameterError} if there is no run to resume
  */
 export function configFileOf(adapterPath: string): string | undefined {
-  if (!hasCheckpoints(checkpointsOf({ adapterPath }))) throw nothingToResume(adapterPath);
+  if (!hasCheckpoints(checkpointsOf({ adapterPath }))) {
+    if (launchedBy((name) => Deno.env.get(name)) !== undefined) return undefined;
+    throw nothingToResume(adapterPath);
+  }
   const path = join(adapterPath, CONFIG_FILE);
   return exists(path) ? path : undefined;
 }

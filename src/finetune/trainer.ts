@@ -4,7 +4,6 @@ import type { BatchSource } from "../train/step.ts";
 import type { Communicator } from "../distributed/communicator.ts";
 import { compareRanks } from "../distributed/job.ts";
 import { checkRuns } from "./check_runs.ts";
-import { EXIT, GraftError } from "../errors.ts";
 import type { FineTuneConfig, FineTuneInput } from "./config.ts";
 import type { FineTuneEvent, OnEvent } from "./events.ts";
 import { joinRanks } from "./join_ranks.ts";
@@ -34,7 +33,7 @@ export class Trainer implements Disposable {
   readonly #onEvent: OnEvent<FineTuneEvent>;
   readonly #ranks: Communicator | undefined;
   readonly #ending: AbortController;
-  #failed = false;
+  #hasRun = false;
 
   private constructor(
     /** The configuration, with every default filled in. */
@@ -71,28 +70,35 @@ export class Trainer implements Disposable {
    * @throws {ParameterError} for a configuration that cannot be used, naming the parameter
    * @throws {BadInputError | UsageError} for a model, data or an adapter that cannot be used
    * @throws {RefusedError} if training would not compute what the model does, or memory does not suffice
+   * @throws {LostPeerError} if another rank of a job of several boards is gone
    */
   static async open(
     input: FineTuneInput,
     { onEvent = () => {}, signal, alone = false }: FineTuneOptions = {},
   ): Promise<Trainer> {
     const config = resolveConfig(input);
-    checkRuns(config);
     signal?.throwIfAborted();
     const ending = new AbortController();
-    const ranks = alone ? undefined : joinRanks(config, ending.signal);
-    const told = (ranks?.rank ?? 0) === 0 ? onEvent : () => {};
-    if (ranks !== undefined) {
-      const { count, library } = ranks;
-      told({ kind: "ranks", count, stages: config.pipeline, library });
+    const ranks = alone ? undefined : await joinRanks(config, ending.signal);
+    const isFirst = ranks === undefined || ranks.rank === 0;
+    const told = isFirst ? onEvent : () => {};
+    try {
+      if (isFirst) checkRuns(config);
+      if (ranks !== undefined) {
+        const { count, library } = ranks;
+        told({ kind: "ranks", count, stages: config.pipeline, library });
+      }
+      const parts = await prepareTraining(config, { own: { peers: ranks }, onEvent: told, signal });
+      if (ranks !== undefined) {
+        const identity = { ...identityOf(parts, config), resume: `${config.resume}` };
+        await compareRanks(ranks, identity, "train");
+        ranks.endPreparation();
+      }
+      return new Trainer(config, parts, told, ranks, ending);
+    } catch (error) {
+      ranks?.endAllAtExit(error);
+      throw error;
     }
-    const parts = await prepareTraining(config, { own: { peers: ranks }, onEvent: told, signal });
-    if (ranks !== undefined) {
-      const identity = { ...identityOf(parts, config), resume: `${config.resume}` };
-      await compareRanks(ranks, identity, "train");
-      ranks.endPreparation();
-    }
-    return new Trainer(config, parts, told, ranks, ending);
   }
 
   /**
@@ -117,32 +123,32 @@ export class Trainer implements Disposable {
     const stop = () => this.#ending.abort();
     signal?.addEventListener("abort", stop);
     if (signal?.aborted) stop();
+    this.#hasRun = true;
+    let result: FineTuneResult;
     try {
       const watched = { signal: ranks.ending, onEvent, peers: ranks };
       const began = performance.now();
-      const result = await runTraining(this.#parts, config, watched);
+      result = await runTraining(this.#parts, config, watched);
       const seconds = (performance.now() - began) / 1000;
       onEvent({
         kind: "waited",
         share: ranks.waited / seconds,
         overlap: ranks.overlapped / seconds,
       });
-      return result;
     } catch (error) {
-      this.#failed = true;
-      // When this process ends: its message comes first.
-      ranks.endAllAtExit(error instanceof GraftError ? error.exitCode : EXIT.internal);
+      ranks.endAllAtExit(error);
       throw error;
     } finally {
       signal?.removeEventListener("abort", stop);
     }
+    await ranks.leave();
+    return result;
   }
 
   /** Frees model, data and runtime. */
   [Symbol.dispose](): void {
     this.#parts[Symbol.dispose]();
-    // After a failure other ranks do not leave, for which this one would wait.
-    if (!this.#failed) this.#ranks?.leave();
+    if (!this.#hasRun) this.#ranks?.leave();
   }
 }
 
