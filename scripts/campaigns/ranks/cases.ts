@@ -44,7 +44,7 @@ export const goesOn = ({ fault }: Pick<FaultCase, "fault">): boolean =>
  * Timeouts of jobs that are to give a rank up, of those that are to go on, and one after which libraries
  * know of a broken connection themselves.
  */
-const TIMEOUTS = { givesUp: 4, goesOn: 20, patient: 45 };
+const TIMEOUTS = { givesUp: 10, goesOn: 30, patient: 45 };
 
 /** Whether it takes long to be noticed: slow boards start and plan for minutes. */
 export const isSlow = ({ fault, moment, timeout }: FaultCase): boolean =>

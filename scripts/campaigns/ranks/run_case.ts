@@ -11,6 +11,8 @@ import { adapterOf, runTo, trainingWords } from "./training.ts";
 
 /** Seconds that graft waits at least: for ranks to start, and to plan. */
 const WAITS = { starting: 60, planning: 600 };
+/** `--collective-timeout` of jobs that nothing happens to. */
+const PATIENCE = 60;
 /** Seconds that others wait longer than rank 0. */
 const OTHERS = 10;
 /** Seconds for everything else, such as planning, on a busy machine. */
@@ -47,7 +49,7 @@ export async function undisturbed(data: string, root: string): Promise<Undisturb
   const folders: string[] = [];
   for (let ranks = 1; ranks <= MOST_RANKS; ranks++) {
     const folder = join(root, `undisturbed-${ranks}`);
-    const words = trainingWords({ data, folder, timeout: 60 });
+    const words = trainingWords({ data, folder, timeout: PATIENCE });
     const { code, output } = await runTo(ranks, folder, words);
     if (code !== 0) throw new Error(`${ranks} ranks without a fault end with ${code}: ${output}`);
     folders.push(folder);
@@ -71,7 +73,8 @@ export async function runCase(
   },
 ): Promise<CaseResult> {
   const { timeout } = one;
-  const words = (resume: boolean) => trainingWords({ data, folder, timeout, resume });
+  const words = (resume: boolean) =>
+    trainingWords({ data, folder, timeout: resume ? PATIENCE : timeout, resume });
   using wire = new Wire(one.ranks);
   const place = { wire, folder };
   const job = new Job(place, words(false));
