@@ -130,7 +130,7 @@ Deno.test("Follower fetches no release beyond the size allowed or the disk's spa
   inTempDir(async (path) => {
     const box = new Box(path, 6);
     await box.give(orderOf(), "adapter");
-    assertStringIncludes((await box.look())!.why!, "has 7 bytes, and --max-size allows 6");
+    assertStringIncludes((await box.look())!.why!, "has 7 bytes, and maxSize allows 6");
     const { message } = await assertRejects(
       () => fetchRelease(box.store, box.inbox, releaseOf("adapter"), 1e6, never, 2 ** 26),
       StorageError,

@@ -23,7 +23,7 @@ Deno.test("parseWaves() reads per cent and numbers of boxes, and refuses waves t
   assertEquals(parseWaves(["1", "10%", "100"]), ["1%", "10%", "100%"]);
   assertEquals(parseWaves(["1box", "5boxes", "0.5", "100"]), ["1boxes", "5boxes", "0.5%", "100%"]);
   for (const waves of [[], ["0"], ["101"], ["-1"], ["ten"], ["10", "10"], ["5boxes", "2boxes"]]) {
-    assertThrows(() => parseWaves(waves), UsageError, "--waves must");
+    assertThrows(() => parseWaves(waves), UsageError, "waves must");
   }
 });
 

@@ -11,6 +11,7 @@ import { command } from "../command.ts";
 import { boolean, inGroup, text } from "../flags.ts";
 import { wordsOf } from "../flag_words.ts";
 import { sleep } from "../../train/pause.ts";
+import { asCommandLine } from "../parameter_names.ts";
 import { StopSignal } from "../terminal/stop_signal.ts";
 import { Applier } from "./applier.ts";
 import { BOX_FLAGS, boxNameOf, DEFAULT_INBOX, INSTALL_FLAGS, outboxFolder } from "./box_flags.ts";
@@ -59,6 +60,7 @@ export default command({
     const settings = {
       ...{ box, keys, fleet: flags.bucket, retryMs: RETRY_MS },
       maxBytes: parseSize(flags.maxSize, "maxSize"),
+      nameParameter: asCommandLine,
     };
     const intervalMs = 1000 * parseDuration(flags.interval, "interval");
     const log = openLog((line) => terminal.note(line));
@@ -148,10 +150,9 @@ class Problems {
       const isKnown = error instanceof ServerError || error instanceof AccessError ||
         error instanceof StorageError;
       if (!isKnown) throw error;
-      if (error.message !== this.#last) {
-        this.log("warning", error.message, { STEP: "trying again" });
-      }
-      this.#last = error.message;
+      const why = error.worded(asCommandLine);
+      if (why !== this.#last) this.log("warning", why, { STEP: "trying again" });
+      this.#last = why;
       return false;
     }
   }

@@ -29,7 +29,11 @@ export async function fetchRelease(
   const size = releaseBytes(release);
   if (size > maxBytes) {
     throw new BadInputError(
-      `Release ${release.name} has ${size} bytes, and --max-size allows ${maxBytes}: nothing was fetched`,
+      (name) =>
+        `Release ${release.name} has ${size} bytes, and ${
+          name("maxSize")
+        } allows ${maxBytes}: nothing was ` +
+        "fetched",
     );
   }
   const missing = [...piecesOf(release)].filter(([digest, bytes]) =>

@@ -1,6 +1,12 @@
 /** Follows a fleet's order: takes what is new into the inbox, and sends the box's reports. */
 import { equals } from "@std/bytes/equals";
-import { BadInputError, type GraftError, StorageError } from "../../errors.ts";
+import {
+  asProperty,
+  BadInputError,
+  type GraftError,
+  type NameParameter,
+  StorageError,
+} from "../../errors.ts";
 import type { Log } from "../../system/journal_log.ts";
 import { VERSION } from "../../version.ts";
 import { openOrder } from "../release/envelope.ts";
@@ -25,6 +31,8 @@ interface FollowerSettings {
   readonly maxBytes: number;
   /** Time after which a release that failed is tried again. */
   readonly retryMs: number;
+  /** What parameters are called in logs and reports; default as a program writes them. */
+  readonly nameParameter?: NameParameter;
 }
 
 export class Follower {
@@ -145,7 +153,7 @@ export class Follower {
 
   #say(state: BoxState, error: GraftError | undefined, order: Order | undefined): void {
     const { box } = this.settings;
-    const why = error?.message;
+    const why = error?.worded(this.settings.nameParameter ?? asProperty);
     if (why !== undefined && why !== this.#own?.why) this.log("error", why, { STEP: state });
     const target = order?.target ?? null;
     this.#own = {

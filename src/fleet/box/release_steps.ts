@@ -59,7 +59,7 @@ export class ReleaseSteps extends ChildSteps {
     if (brought.length === 0) {
       throw new BadInputError(
         `Release ${this.files.name} cannot be measured: ${data} has no rows, and none came with it: add ` +
-          "some, or publish it with --data",
+          "some, or publish it with rows",
       );
     }
     const digest = createHash("sha256").update(brought.flatMap(({ pieces }) => pieces).join())

@@ -1,5 +1,5 @@
 /** What may go wrong between a box and its SuperLink. */
-import { EXIT, GraftError } from "../../errors.ts";
+import { EXIT, GraftError, type Message } from "../../errors.ts";
 
 /** The SuperLink refuses this box, or is none that graft can talk to; another try changes nothing. */
 export class SuperLinkError extends GraftError {
@@ -11,7 +11,7 @@ export class SuperLinkError extends GraftError {
 
   /** Makes the error; the message says what to do. */
   constructor(
-    message: string,
+    message: Message,
     exitCode: number = EXIT.access,
     options: ErrorOptions & { readonly flowerCode?: number } = {},
   ) {

@@ -167,8 +167,9 @@ export class FleetHttp implements Disposable {
     const text = reasons.join(": ");
     if (/invalid peer certificate|certificate/i.test(text)) {
       return new SuperLinkError(
-        `${this.#options.url} has a certificate that this machine does not trust: name that of its ` +
-          `authority with --root-certificates (${reasons.at(-1) || reasons[0]})`,
+        (name) =>
+          `${this.#options.url} has a certificate that this machine does not trust: name that of its ` +
+          `authority with ${name("rootCertificates")} (${reasons.at(-1) || reasons[0]})`,
         EXIT.access,
         { cause: error },
       );
@@ -216,7 +217,7 @@ export class FleetHttp implements Disposable {
   #strange(what: string, cause?: unknown): SuperLinkError {
     return new SuperLinkError(
       `${this.#options.url} is no SuperLink that graft can talk to, ${what}: graft needs Flower ` +
-        "1.40 to 1.42, with the address that `flower-superlink --host --port` has (port 8000 by itself)",
+        "1.40 to 1.42, with the address of its Fleet API (port 8000 unless `flower-superlink` was told another)",
       EXIT.tryAgain,
       { cause },
     );

@@ -1,7 +1,7 @@
 /** The files of an adapter or a merged model on disk, as those of a release. */
 import { createHash } from "node:crypto";
 import { basename, join } from "@std/path";
-import { BadInputError, StorageError, UsageError } from "../../errors.ts";
+import { BadInputError, ParameterError, StorageError } from "../../errors.ts";
 import { adapterFolder, readAdapterFiles } from "../../model/adapter_dir.ts";
 import { CERTIFICATE_FILE } from "../../model/merge_adapters.ts";
 import { exists } from "../../system/durable_files.ts";
@@ -63,9 +63,13 @@ export function rowsSource(path: string): readonly SourceFile[] {
     files.filter(([name]) => name === `${part}${ending(name)}`)
   );
   if (found.length === 2) return found.map(([name, path]) => onDisk(`data/${name}`, path));
-  throw new UsageError(
-    "--data must be a .jsonl, .csv or .tsv file, or a folder with one train and one valid file of these: " +
-      `current value is ${path}`,
+  throw new ParameterError(
+    "data",
+    (name) =>
+      `${
+        name("data")
+      } must be a .jsonl, .csv or .tsv file, or a folder with one train and one valid file ` +
+      `of these: current value is ${path}`,
   );
 }
 

@@ -6,7 +6,7 @@
  * release begins with other boxes. A wave is open for the positions below a number.
  */
 import { createHash } from "node:crypto";
-import { UsageError } from "../../errors.ts";
+import { ParameterError } from "../../errors.ts";
 
 /** How many boxes a wave ends with, of those that the fleet is known to have. */
 export type Wave = string;
@@ -32,14 +32,18 @@ export function formatWave(wave: Wave): string {
 /**
  * Checks waves of a command line.
  *
- * @throws {UsageError} for one that is none, and for waves of one unit that do not grow
+ * @throws {ParameterError} for one that is none, and for waves of one unit that do not grow
  */
 export function parseWaves(texts: readonly string[]): readonly Wave[] {
   const bad = texts.find((text) => !isWave(text));
   if (bad !== undefined || texts.length === 0) {
-    throw new UsageError(
-      "--waves must be per cent of the fleet, such as 1,10,100, or numbers of boxes, such as 2boxes: " +
-        `current value is "${bad ?? ""}"`,
+    throw new ParameterError(
+      "waves",
+      (name) =>
+        `${
+          name("waves")
+        } must be per cent of the fleet, such as 1,10,100, or numbers of boxes, such as ` +
+        `2boxes: current value is "${bad ?? ""}"`,
     );
   }
   const waves = texts.map(formatWave);
@@ -47,7 +51,10 @@ export function parseWaves(texts: readonly string[]): readonly Wave[] {
     const [before, now] = [waves[i - 1], waves[i]];
     if (before.endsWith("%") !== now.endsWith("%")) continue;
     if (parseFloat(now) <= parseFloat(before)) {
-      throw new UsageError(`--waves must grow: ${now} comes after ${before}`);
+      throw new ParameterError(
+        "waves",
+        (name) => `${name("waves")} must grow: ${now} comes after ${before}`,
+      );
     }
   }
   return waves;

@@ -10,8 +10,8 @@ import {
   AccessError,
   BadInputError,
   type GraftError,
+  ParameterError,
   ServerError,
-  UsageError,
 } from "../../errors.ts";
 import { readSmallFile } from "../../system/small_file.ts";
 
@@ -78,8 +78,13 @@ export async function connectNats(settings: NatsSettings): Promise<NatsConnectio
 
 function checkUrl(url: string): void {
   if (/^(nats|tls):\/\/[^\s/]+$/.test(url) || /^[^\s/:]+(:\d+)?$/.test(url)) return;
-  throw new UsageError(
-    `--server must be nats://HOST:PORT, tls://HOST:PORT or file://FOLDER: current value is "${url}"`,
+  throw new ParameterError(
+    "server",
+    (name) =>
+      `${
+        name("server")
+      } must be nats://HOST:PORT, tls://HOST:PORT or file://FOLDER: current value is ` +
+      `"${url}"`,
   );
 }
 
@@ -118,8 +123,11 @@ export function asGraftError(cause: unknown, server: string): GraftError {
   const why = message || name;
   if (REFUSED.test(`${name} ${why}`)) {
     return new AccessError(
-      `${server} refuses access: ${why}: give --creds, --nkey, --user or --tlscert with the rights that ` +
-        "docs/rollout.md lists",
+      (name) =>
+        `${server} refuses access: ${why}: give ${name("creds")}, ${name("nkey")}, ${
+          name("user")
+        } or ` +
+        `${name("tlscert")} with the rights that docs/rollout.md lists`,
       { cause },
     );
   }

@@ -1,6 +1,6 @@
 /** Opens a fleet's store by the address of `--server`. */
 import { fromFileUrl } from "@std/path";
-import { UsageError } from "../../errors.ts";
+import { ParameterError } from "../../errors.ts";
 import { FolderStore } from "./folder_store.ts";
 import type { NatsSettings } from "./nats_connect.ts";
 import { type BucketSettings, NatsStore } from "./nats_store.ts";
@@ -9,7 +9,7 @@ import type { FleetStore } from "./store.ts";
 /**
  * Opens the store of a fleet.
  *
- * @throws {UsageError} for an address that is none
+ * @throws {ParameterError} for an address that is none
  * @throws {ServerError} if it does not answer
  */
 export function openStore(settings: NatsSettings, buckets: BucketSettings): Promise<FleetStore> {
@@ -17,8 +17,12 @@ export function openStore(settings: NatsSettings, buckets: BucketSettings): Prom
   try {
     return Promise.resolve(new FolderStore(fromFileUrl(settings.server)));
   } catch (cause) {
-    throw new UsageError(
-      `--server must name a folder as file:///FOLDER: current value is "${settings.server}"`,
+    throw new ParameterError(
+      "server",
+      (name) =>
+        `${
+          name("server")
+        } must name a folder as file:///FOLDER: current value is "${settings.server}"`,
       { cause },
     );
   }
