@@ -4,7 +4,6 @@ import type { DataType } from "../graph/dtype.ts";
 import { asDims } from "../graph/extents.ts";
 import { areEqual } from "../graph/extent_arithmetic.ts";
 import type { Extent } from "../graph/size.ts";
-import { isElementwise } from "../ops/registry.ts";
 import { packedFeatures } from "../ops/schema/packed_linear.ts";
 import { TOKEN_TYPES } from "../graph/token_types.ts";
 import { type Dim, type Graph, MICROSOFT, type Node } from "../graph/types.ts";
@@ -187,5 +186,7 @@ function outputWidth(graph: Graph, value: string): number | undefined {
     if (dims !== undefined && dims.length > 0) return dims[dims.length - 1];
   }
   // An adapter is added to a projection's output, which has the same width; DoRA also multiplies it.
-  return isElementwise(node) ? outputWidth(graph, node.inputs[0]) : undefined;
+  return ["Add", "Mul", "Cast"].includes(node.opType)
+    ? outputWidth(graph, node.inputs[0])
+    : undefined;
 }
