@@ -163,6 +163,7 @@ testNeeding(
             "/CN=localhost",
           ],
           ...["-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"],
+          ...["-addext", "basicConstraints=critical,CA:FALSE"],
           ...["-keyout", join(path, "tls.key"), "-out", join(path, "tls.crt")],
         ],
       }).output();

@@ -1,7 +1,6 @@
 /** Connects to a NATS server, by URLs and credentials as the `nats` command line has them. */
 import {
   type Authenticator,
-  connect,
   credsAuthenticator,
   type NatsConnection,
   nkeyAuthenticator,
@@ -14,6 +13,7 @@ import {
   ServerError,
 } from "../../errors.ts";
 import { readSmallFile } from "../../system/small_file.ts";
+import { connectTransport } from "./nats_transport.ts";
 
 /** Servers and credentials; paths are of files. */
 export interface NatsSettings {
@@ -57,7 +57,7 @@ export async function connectNats(settings: NatsSettings): Promise<NatsConnectio
   const tls = { certFile: tlscert, keyFile: tlskey, caFile: tlsca, handshakeFirst: tlsfirst };
   const authenticator = authenticatorOf(settings);
   try {
-    return await connect({
+    return await connectTransport({
       servers,
       ...{ user, pass: password, token, name: settings.name, timeout: settings.timeoutMs },
       authenticator,
