@@ -110,7 +110,9 @@ testNeeding(
         ...["rank-search", "--resume", "--save-path", savePath, "--time-budget=1s"],
       );
       assertEquals(resumed.code, 0, resumed.stderr);
-      assertEquals(resumed.stderr.match(/\(earlier\)$/gm)?.length, kept.length, resumed.stderr);
+      // All of the first round; what ended beyond it may come after a trial that is trained first.
+      const earlier = resumed.stderr.match(/\(earlier\)$/gm)?.length ?? 0;
+      assert(earlier >= 6 && earlier <= kept.length, resumed.stderr);
       assertEquals(journalOf(savePath).slice(0, kept.length), kept);
     }),
 );
