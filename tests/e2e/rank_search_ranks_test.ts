@@ -107,7 +107,7 @@ testNeeding(
       const kept = journalOf(savePath);
       assert(kept.length >= 6, `${kept.length}`);
       const resumed = await graft(
-        ...["rank-search", "--resume", "--save-path", savePath, "--time-budget=1s"],
+        ...["rank-search", "--resume", "--save-path", savePath, "--time-budget=5s"],
       );
       assertEquals(resumed.code, 0, resumed.stderr);
       // All of the first round; what ended beyond it may come after a trial that is trained first.
