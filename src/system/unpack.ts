@@ -45,9 +45,10 @@ export function unpack(cache: string, packed: Packed): Unpacked {
     const found = useCopy(path, packed);
     if (found !== undefined) return found;
     Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
-    using directory = Deno.openSync(folder, { read: true });
+    using directory = openIfThere(folder);
+    if (directory === undefined) continue; // another release has just removed it
     lock(directory);
-    if (!isSame(directory, folder)) continue; // another release has just removed it
+    if (!isSame(directory, folder)) continue; // it was removed before it was locked
     const made = useCopy(path, packed); // another process's, meanwhile
     if (made !== undefined) return made;
     removeUnused(dirname(folder), packed);
@@ -104,6 +105,15 @@ function removeUnused(unpacked: string, { name, sha256 }: Packed): void {
     } catch {
       // another user's, or it contains files that are not graft's
     }
+  }
+}
+
+function openIfThere(folder: string): Deno.FsFile | undefined {
+  try {
+    return Deno.openSync(folder, { read: true });
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
   }
 }
 
