@@ -127,6 +127,31 @@ export const NO_NETWORK: Section = [
   ["RestrictAddressFamilies", "AF_UNIX"],
 ];
 
+/** Work that goes on where it was stopped. */
+export const STOPS_IN_ORDER: Section = [
+  ["#", "stopped in order: it goes on with the next start"],
+  ["SuccessExitStatus", "130"],
+  ["TimeoutStopSec", "90"],
+  ["KillMode", "mixed"],
+];
+
+/** What training may take of the machine, less than what answers. */
+export function shareOfTraining(
+  { trainMemoryMax, trainCpuQuota }: {
+    readonly trainMemoryMax: string;
+    readonly trainCpuQuota?: string;
+  },
+): Section {
+  return [
+    ["MemoryMax", trainMemoryMax],
+    ["CPUQuota", trainCpuQuota],
+    ["CPUWeight", "20"],
+    ["CPUSchedulingPolicy", "batch"],
+    ["Nice", "10"],
+    ["IOSchedulingClass", "idle"],
+  ];
+}
+
 function deviceAccess({ devices, deviceGroups }: Surroundings): Section {
   if (devices.length === 0) return [["PrivateDevices", "yes"], ["DevicePolicy", "closed"]];
   return [

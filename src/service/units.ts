@@ -11,6 +11,8 @@ import {
   format,
   NO_NETWORK,
   type Section,
+  shareOfTraining,
+  STOPS_IN_ORDER,
   type Surroundings,
 } from "./unit_sections.ts";
 import { FLEET_UNITS, fleetUnitFiles, type FleetUnitSettings } from "./fleet_units.ts";
@@ -195,19 +197,11 @@ function promotionFlags({ margin, keep }: UnitSettings): string[] {
 /** What training and merging may use, less than what answers. */
 function trainingLimits(settings: UnitSettings): Section {
   return [
-    ["#", "stopped in order: it goes on with the next start"],
-    ["SuccessExitStatus", "130"],
-    ["TimeoutStopSec", "90"],
-    ["KillMode", "mixed"],
+    ...STOPS_IN_ORDER,
     ["#", "what trains is killed before anything else, and the job writes that down"],
     ["OOMScoreAdjust", "500"],
     ["OOMPolicy", "continue"],
-    ["MemoryMax", settings.trainMemoryMax],
-    ["CPUQuota", settings.trainCpuQuota],
-    ["CPUWeight", "20"],
-    ["CPUSchedulingPolicy", "batch"],
-    ["Nice", "10"],
-    ["IOSchedulingClass", "idle"],
+    ...shareOfTraining(settings),
   ];
 }
 
