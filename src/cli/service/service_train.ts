@@ -1,17 +1,13 @@
 /** `graft service train`: what the timer starts: train on new data, evaluate, promote what is better. */
-import { join } from "@std/path";
 import { EXIT } from "../../errors.ts";
 import { ChildSteps } from "../../service/child_steps.ts";
 import { type JobResult, runJob } from "../../service/job.ts";
-import { checkRoundUser } from "../../service/round_user.ts";
 import { ServiceState } from "../../service/state.ts";
-import { makeDirectory } from "../../system/durable_files.ts";
-import { openLog } from "../../system/journal_log.ts";
 import { command } from "../command.ts";
 import { integer, number, text } from "../flags.ts";
 import { RUNTIME_FLAGS } from "../runtime_flags.ts";
-import { childSettings } from "./child_settings.ts";
-import { MODEL_FLAG, STATE_FLAG, stateFolder } from "./service_flags.ts";
+import { roundSettings } from "./round_settings.ts";
+import { MODEL_FLAG, STATE_FLAG } from "./service_flags.ts";
 import { StopSignal } from "../terminal/stop_signal.ts";
 
 /** Flags that `install` puts into the unit. */
@@ -29,9 +25,6 @@ export const JOB_FLAGS = {
   }),
   keep: integer("Promoted models to keep", { default: 3, min: 1 }),
 } as const;
-
-/** A training that is killed so often will be killed again. */
-export const ATTEMPTS = 3;
 
 export default command({
   name: "service train",
@@ -54,16 +47,10 @@ export default command({
   ],
   needs: ["run"],
   async run({ flags, given, terminal }) {
-    const folder = stateFolder(flags);
-    checkRoundUser(folder);
-    const data = flags.data ?? join(folder, "data");
-    makeDirectory(data);
-    const log = openLog((line) => terminal.note(line));
-    const settings = childSettings({ ...flags, data }, given, folder, log);
+    const { folder, data, log, settings, options } = roundSettings(flags, given, terminal);
     using state = ServiceState.open(folder);
     using stop = new StopSignal(() => log("notice", "Stopping in order", { EVENT: "stopping" }));
     using steps = new ChildSteps(settings, log, stop.signal);
-    const options = { margin: flags.promoteMargin, keep: flags.keep, attempts: ATTEMPTS };
     const result = await runJob(state, steps, options, log);
     // Under systemd the log has said it, with fields.
     if (!Deno.env.has("JOURNAL_STREAM") || !("cycle" in result)) terminal.print(tell(result, data));
