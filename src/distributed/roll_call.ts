@@ -10,8 +10,8 @@ import { type Mpi, MpiError, type MpiRequest } from "../../ffi/mpi.ts";
 /** Tags of rank 0's question and of the answers. */
 const [ASKED, ANSWERED] = [1, 2];
 /**
- * Seconds of waiting after which to ask, and to ask those who have answered again. UCX notices a broken connection after twenty, and MPICH 5.0 crashes
- * if it is to send over one that it knows to be broken.
+ * Seconds of waiting after which to ask, and to ask those who have answered again. UCX notices a broken
+ * connection after twenty, and MPICH 5.0 crashes if it is to send over one that it knows to be broken.
  */
 const ASK_EVERY = 3;
 /** Milliseconds in which a rank that waits itself answers. */

@@ -43,6 +43,9 @@ const BATCHES_IN_TURN = PLANS_KEPT / 2;
 
 export class PlannedModel implements StepModel<TokenBatch> {
   readonly parameters: readonly Parameter[];
+  /** Parameters by the names of the sums of their gradients. */
+  readonly #ofGradient: ReadonlyMap<string, Parameter>;
+  readonly #gradientNames: ReadonlySet<string>;
   readonly #options: PlannedModelOptions;
   #arithmetic: Arithmetic;
   /** The products that weights were prepared for. */
@@ -80,6 +83,10 @@ export class PlannedModel implements StepModel<TokenBatch> {
       if (value === undefined) throw new ReferenceError(`No initializer is named "${name}"`);
       return { name, dims: value.dims, value: this.#placed(value), grad: undefined };
     });
+    this.#ofGradient = new Map(
+      this.parameters.map((parameter) => [gradientName(parameter.name), parameter]),
+    );
+    this.#gradientNames = new Set(this.#ofGradient.keys());
   }
 
   /** Present in a stage of a pipeline. */
@@ -335,12 +342,9 @@ export class PlannedModel implements StepModel<TokenBatch> {
     parts: readonly TrainedPart[],
     { upcoming, onGradient }: StepOptions<TokenBatch>,
   ): Promise<ReadonlyMap<string, DeviceTensor>> {
-    const byName = new Map(
-      this.parameters.map((parameter) => [gradientName(parameter.name), parameter]),
-    );
-    const sums = new Set(byName.keys());
+    const sums = this.#gradientNames;
     const onSum = onGradient &&
-      ((name: string, grad: DeviceTensor) => onGradient(byName.get(name)!, grad));
+      ((name: string, grad: DeviceTensor) => onGradient(this.#ofGradient.get(name)!, grad));
     const { pipeline } = this.#options;
     if (pipeline !== undefined) {
       const own = parts.map((part) => ({ ...part, links: part.compiled.plan.links! }));
