@@ -1,31 +1,16 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { decodeSafetensors } from "../../src/safetensors/mod.ts";
-import { FleetBox } from "../helpers/fleet_boxes.ts";
+import { FleetBox, recordOf, rowsIn } from "../helpers/fleet_boxes.ts";
 import { FLEET } from "../helpers/fleet_rounds.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { startGraft } from "../helpers/graft.ts";
 import { testWithPython } from "../helpers/requirements.ts";
 import { SuperLink } from "../helpers/superlink.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
-import { pairs } from "../helpers/training_runs.ts";
 import { until } from "../helpers/until.ts";
 
 const MODEL = modelDir("tiny-llama-genai-int4");
-
-/** Rows of a box, and rows that it holds out. */
-function rowsIn(folder: string, rows: number): string {
-  Deno.mkdirSync(folder);
-  Deno.writeTextFileSync(join(folder, "train.jsonl"), pairs(rows));
-  Deno.writeTextFileSync(join(folder, "valid.jsonl"), pairs(4));
-  return folder;
-}
-
-/** Lines of the server's record of a run. */
-function recordOf(run: string): Record<string, unknown>[] {
-  return Deno.readTextFileSync(join(run, "rounds.jsonl")).trim().split("\n")
-    .map((line) => JSON.parse(line));
-}
 
 const tensorsOf = (folder: string) =>
   decodeSafetensors(Deno.readFileSync(join(folder, "adapter_model.safetensors"))).tensors;

@@ -3,35 +3,21 @@ import { join } from "@std/path";
 import { randomFor } from "../../src/data/mod.ts";
 import { initAdapter } from "../../src/lora/init.ts";
 import { loadAdapter } from "../../src/model/adapter_dir.ts";
-import { FleetBox } from "../helpers/fleet_boxes.ts";
+import { FleetBox, recordOf, rowsIn } from "../helpers/fleet_boxes.ts";
 import { FLEET } from "../helpers/fleet_rounds.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { testWithPython } from "../helpers/requirements.ts";
 import { SuperLink } from "../helpers/superlink.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
-import { pairs } from "../helpers/training_runs.ts";
 import { until } from "../helpers/until.ts";
 
 const SEED = 5;
 
 /** A box of the tiny model with so many rows. */
 function boxOf(path: string, url: string, rows: number): FleetBox {
-  const data = join(path, `rows-${rows}`);
-  Deno.mkdirSync(data);
-  Deno.writeTextFileSync(join(data, "train.jsonl"), pairs(rows));
-  Deno.writeTextFileSync(join(data, "valid.jsonl"), pairs(4));
+  const data = rowsIn(join(path, `rows-${rows}`), rows);
   const model = modelDir("tiny-llama-genai-int4");
   return new FleetBox(join(path, `box-${rows}`), url, { model, data, training: { threads: 1 } });
-}
-
-/** Lines of the server's record so far. */
-function recordOf(run: string): Record<string, unknown>[] {
-  try {
-    const text = Deno.readTextFileSync(join(run, "rounds.jsonl"));
-    return text.trim().split("\n").map((line) => JSON.parse(line));
-  } catch {
-    return []; // not begun
-  }
 }
 
 testWithPython(

@@ -2,7 +2,14 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { commandLine, graft } from "../helpers/graft.ts";
-import { LAUNCHERS, mpiMissing, rankProcesses, runRanks, startRanks } from "../helpers/mpi_jobs.ts";
+import {
+  endOf,
+  LAUNCHERS,
+  mpiMissing,
+  rankProcesses,
+  runRanks,
+  startRanks,
+} from "../helpers/mpi_jobs.ts";
 import { testNeeding } from "../helpers/requirements.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 import { requests, sha256 } from "../helpers/training_runs.ts";
@@ -94,14 +101,13 @@ testNeeding(
       // First to step 100, then to 300 and 900.
       const args = [...argsOf(folder, savePath), "--iters=900", "--save-every=5"];
       const child = startRanks(LAUNCHERS[0], 2, [...args, "--collective-timeout=2"]);
-      const output = Promise.all([child.stdout, child.stderr].map((s) => new Response(s).text()));
+      const end = endOf(child);
       // Until each rank is beyond step 100 of a trial.
       while (stepsOf(savePath).filter((step) => step > 100).length < 2) {
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
       Deno.kill(rankProcesses(savePath).get(1)!, "SIGSTOP");
-      const { code } = await child.status;
-      const text = (await output).join("");
+      const { code, output: text } = await end;
       assertStringIncludes(text, "Rank 1 did not answer within 2 s (of 2 ranks)");
       assertEquals(code, 75, text);
       const kept = journalOf(savePath);
@@ -110,9 +116,16 @@ testNeeding(
         ...["rank-search", "--resume", "--save-path", savePath, "--time-budget=5s"],
       );
       assertEquals(resumed.code, 0, resumed.stderr);
-      // All of the first round; what ended beyond it may come after a trial that is trained first.
-      const earlier = resumed.stderr.match(/\(earlier\)$/gm)?.length ?? 0;
-      assert(earlier >= 6 && earlier <= kept.length, resumed.stderr);
-      assertEquals(journalOf(savePath).slice(0, kept.length), kept);
+      // What is kept comes from the journal wherever the search gets to it, and nothing is measured twice.
+      const told = resumed.stderr.match(/, to step \d+: .*$/gm) ?? [];
+      const earlier = told.filter((line) => line.endsWith("(earlier)")).length;
+      const journal = journalOf(savePath);
+      assert(earlier >= 6, resumed.stderr);
+      assertEquals(told.length - earlier, journal.length - kept.length, resumed.stderr);
+      const measured = journal.map((line) => JSON.parse(line)).map(({ trial, steps }) =>
+        `${trial} ${steps}`
+      );
+      assertEquals(new Set(measured).size, journal.length);
+      assertEquals(journal.slice(0, kept.length), kept);
     }),
 );

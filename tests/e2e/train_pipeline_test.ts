@@ -1,8 +1,22 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { graft } from "../helpers/graft.ts";
-import { LAUNCHERS, mpiMissing, rankProcesses, runRanks, startRanks } from "../helpers/mpi_jobs.ts";
-import { adapterDifference, assertSameLosses, rankArgs } from "../helpers/rank_runs.ts";
+import {
+  endOf,
+  LAUNCHERS,
+  mpiMissing,
+  rankProcesses,
+  runRanks,
+  startRanks,
+} from "../helpers/mpi_jobs.ts";
+import {
+  adapterDifference,
+  assertSameLosses,
+  firstCheckpoint,
+  gradientArgs,
+  lastCheckpoint,
+  rankArgs,
+} from "../helpers/rank_runs.ts";
 import { testNeeding } from "../helpers/requirements.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
@@ -15,9 +29,7 @@ testNeeding(
   () =>
     inTempDir(async (path) => {
       const args = [...rankArgs(path), "--iters=10"];
-      // With B at zero, one plain step of rate 1 makes B the gradient.
-      const step = [...rankArgs(path), "--iters=1", "--optimizer=sgd", "--learning-rate=1"];
-      const gradient = [...step, "--max-grad-norm=0", "--val-batches=0"];
+      const gradient = gradientArgs(path);
       const [alone, aloneGradient] = [join(path, "alone"), join(path, "alone-gradient")];
       assertEquals((await graft(...args, "--adapter-path", alone)).code, 0);
       assertEquals((await graft(...gradient, "--adapter-path", aloneGradient)).code, 0);
@@ -55,22 +67,13 @@ testNeeding(
         ...args,
         ...["--adapter-path", adapter, "--collective-timeout=2", "--pipeline=3"],
       ]);
-      const output = Promise.all([child.stdout, child.stderr].map((s) => new Response(s).text()));
-      while (true) {
-        await new Promise((resolve) => setTimeout(resolve, 50));
-        try {
-          Deno.statSync(join(adapter, "checkpoints/latest"));
-          break;
-        } catch {
-          // It has not begun yet.
-        }
-      }
+      const end = endOf(child);
+      await firstCheckpoint(adapter);
       Deno.kill(rankProcesses(adapter).get(2)!, "SIGSTOP");
-      const { code } = await child.status;
-      const text = (await output).join("");
+      const { code, output: text } = await end;
       assertStringIncludes(text, "Rank 2 did not answer within 2 s (of 3 ranks)");
       assertEquals(code, 75, text);
-      const checkpoint = Deno.readTextFileSync(join(adapter, "checkpoints/latest")).trim();
+      const checkpoint = lastCheckpoint(adapter);
       const reached = Number(checkpoint.slice("step-".length));
       const resumed = await graft(
         ...[...args.slice(0, -1), `--iters=${reached + 1}`],

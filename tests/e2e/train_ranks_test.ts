@@ -1,8 +1,8 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
-import { exists } from "../../src/system/durable_files.ts";
 import { commandLine, graft } from "../helpers/graft.ts";
 import {
+  endOf,
   LAUNCHERS,
   LEAVING_OTHERS,
   mpiMissing,
@@ -11,20 +11,16 @@ import {
   startRanks,
 } from "../helpers/mpi_jobs.ts";
 import { testNeeding } from "../helpers/requirements.ts";
-import { adapterDifference, assertSameLosses, rankArgs } from "../helpers/rank_runs.ts";
+import {
+  adapterDifference,
+  assertSameLosses,
+  firstCheckpoint,
+  gradientArgs,
+  lastCheckpoint,
+  rankArgs,
+} from "../helpers/rank_runs.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 import { readMetrics } from "../helpers/training_runs.ts";
-
-/** Waits until a training has a checkpoint. */
-async function firstCheckpoint(adapter: string): Promise<void> {
-  while (!exists(join(adapter, "checkpoints/latest"))) {
-    await new Promise((resolve) => setTimeout(resolve, 50));
-  }
-}
-
-/** Step of the last checkpoint. */
-const lastOf = (adapter: string) =>
-  Deno.readTextFileSync(join(adapter, "checkpoints/latest")).trim();
 
 const missing = mpiMissing();
 
@@ -37,9 +33,7 @@ testNeeding(
       // Two threads compute parts of a rank's rows, and gradients are summed while they do.
       const args = [...rankArgs(path).filter((arg) => arg !== "--threads=1"), "--threads=2"];
       args.push("--iters=10");
-      // With B at zero, one plain step of rate 1 makes B the gradient.
-      const step = [...rankArgs(path), "--iters=1", "--optimizer=sgd", "--learning-rate=1"];
-      const gradient = [...step, "--max-grad-norm=0", "--val-batches=0"];
+      const gradient = gradientArgs(path);
       const [alone, aloneGradient] = [join(path, "alone"), join(path, "alone-gradient")];
       assertEquals((await graft(...args, "--adapter-path", alone)).code, 0);
       assertEquals((await graft(...gradient, "--adapter-path", aloneGradient)).code, 0);
@@ -78,14 +72,13 @@ testNeeding(
         ...args,
         ...["--adapter-path", adapter, "--collective-timeout=2"],
       ]);
-      const output = Promise.all([child.stdout, child.stderr].map((s) => new Response(s).text()));
+      const end = endOf(child);
       await firstCheckpoint(adapter);
       Deno.kill(rankProcesses(adapter).get(1)!, "SIGSTOP");
-      const { code } = await child.status;
-      const text = (await output).join("");
+      const { code, output: text } = await end;
       assertStringIncludes(text, "Rank 1 did not answer within 2 s (of 2 ranks)");
       assertEquals(code, 75, text);
-      const checkpoint = Deno.readTextFileSync(join(adapter, "checkpoints/latest")).trim();
+      const checkpoint = lastCheckpoint(adapter);
       const reached = Number(checkpoint.slice("step-".length));
       const further = [...args.slice(0, -1), `--iters=${reached + 1}`];
       // Other boards have no files of the run.
@@ -110,15 +103,14 @@ testNeeding(
         ...[...rankArgs(path), "--save-every=2", "--val-batches=0", "--iters=100000"],
         ...["--adapter-path", adapter, "--collective-timeout=2"],
       ]);
-      const output = Promise.all([child.stdout, child.stderr].map((s) => new Response(s).text()));
+      const end = endOf(child);
       await firstCheckpoint(adapter);
-      const before = lastOf(adapter);
+      const before = lastCheckpoint(adapter);
       Deno.kill(rankProcesses(adapter).get(1)!, "SIGKILL");
-      const { code } = await child.status;
-      const text = (await output).join("");
+      const { code, output: text } = await end;
       assertMatch(text, /^graft: Rank 1 (did not answer within 2 s|cannot be reached)/m);
       assertEquals(code, 75, text);
-      assert(lastOf(adapter) >= before, text);
+      assert(lastCheckpoint(adapter) >= before, text);
     }),
 );
 

@@ -7,6 +7,7 @@ import { keepIdentity } from "../../src/fleet/rounds/node_files.ts";
 import { serveRounds } from "../../src/fleet/rounds/serve_rounds.ts";
 import { Spool } from "../../src/fleet/rounds/spool.ts";
 import { workOnTask } from "../../src/fleet/rounds/work_on_task.ts";
+import { pairs } from "./training_runs.ts";
 
 /** A box that asks often and trains here. */
 export class FleetBox implements AsyncDisposable {
@@ -37,5 +38,23 @@ export class FleetBox implements AsyncDisposable {
     this.#ending.abort(new Error("The box is switched off"));
     await this.#served;
     this.#http[Symbol.dispose]();
+  }
+}
+
+/** Rows of a box, and rows that it holds out. */
+export function rowsIn(folder: string, rows: number): string {
+  Deno.mkdirSync(folder);
+  Deno.writeTextFileSync(join(folder, "train.jsonl"), pairs(rows));
+  Deno.writeTextFileSync(join(folder, "valid.jsonl"), pairs(4));
+  return folder;
+}
+
+/** Lines of the server's record so far. */
+export function recordOf(run: string): Record<string, unknown>[] {
+  try {
+    const text = Deno.readTextFileSync(join(run, "rounds.jsonl"));
+    return text.trim().split("\n").map((line) => JSON.parse(line));
+  } catch {
+    return []; // not begun
   }
 }

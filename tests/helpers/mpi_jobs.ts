@@ -66,11 +66,18 @@ export function startRanks(
   }).spawn();
 }
 
-/** Runs a job to its end. */
-export async function runRanks(launcher: MpiLauncher, count: number, words: readonly string[]) {
-  const { code, stdout, stderr } = await startRanks(launcher, count, words).output();
+/** How a job that was started ends; what it prints is read from now on. */
+export async function endOf(
+  child: Deno.ChildProcess,
+): Promise<{ readonly code: number; readonly output: string }> {
+  const { code, stdout, stderr } = await child.output();
   const text = new TextDecoder();
   return { code, output: text.decode(stdout) + text.decode(stderr) };
+}
+
+/** Runs a job to its end. */
+export function runRanks(launcher: MpiLauncher, count: number, words: readonly string[]) {
+  return endOf(startRanks(launcher, count, words));
 }
 
 /** Process ids of the ranks of a job whose command line has a word, by rank. */

@@ -3,6 +3,7 @@ import { assert, assertEquals } from "@std/assert";
 import { join } from "@std/path";
 import { toNumbers } from "../../src/graph/tensor.ts";
 import { decodeSafetensors } from "../../src/safetensors/mod.ts";
+import { exists } from "../../src/system/durable_files.ts";
 import { relativeDistance } from "../../src/statistics.ts";
 import { modelDir } from "./fixture_models.ts";
 import { pairs, readMetrics } from "./training_runs.ts";
@@ -18,6 +19,23 @@ export function rankArgs(path: string): string[] {
     "--rank=64",
   ];
 }
+
+/** Flags of one plain step of rate 1: with B at zero, it makes B the gradient. */
+export function gradientArgs(path: string): string[] {
+  const step = [...rankArgs(path), "--iters=1", "--optimizer=sgd", "--learning-rate=1"];
+  return [...step, "--max-grad-norm=0", "--val-batches=0"];
+}
+
+/** Waits until a training has a checkpoint. */
+export async function firstCheckpoint(adapter: string): Promise<void> {
+  while (!exists(join(adapter, "checkpoints/latest"))) {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
+
+/** Name of a training's last checkpoint: `step-` and digits. */
+export const lastCheckpoint = (adapter: string) =>
+  Deno.readTextFileSync(join(adapter, "checkpoints/latest")).trim();
 
 /** Largest relative difference of a tensor of two adapters. */
 export function adapterDifference(one: string, other: string): number {
