@@ -6,7 +6,8 @@
  * and follow redirects by themselves.
  */
 import { AccessError, BadInputError, HubError } from "../errors.ts";
-import { Patience, type Pause, pauseByClock, retryAfterMs, Transient } from "./transient.ts";
+import { sleepUnlessAborted } from "../system/sleep.ts";
+import { Patience, type Pause, retryAfterMs, Transient } from "./transient.ts";
 
 const MOST_REDIRECTS = 5;
 /** Largest accepted JSON response, more than any listing of a repository. */
@@ -56,7 +57,7 @@ export class HubHttp {
   }
 
   patience(what: string, signal = this.#options.signal): Patience {
-    const { pause = pauseByClock, onRetry = () => {} } = this.#options;
+    const { pause = sleepUnlessAborted, onRetry = () => {} } = this.#options;
     return new Patience(what, pause, onRetry, signal);
   }
 

@@ -20,22 +20,6 @@ const LONGEST_RETRY_AFTER_MS = 120_000;
 /** Waits for some time, or until the signal fires: then its reason is thrown. */
 export type Pause = (ms: number, signal?: AbortSignal) => Promise<void>;
 
-/** {@linkcode Pause} in real time. */
-export function pauseByClock(ms: number, signal?: AbortSignal): Promise<void> {
-  return new Promise((resolve, reject) => {
-    signal?.throwIfAborted();
-    const stop = () => {
-      clearTimeout(timer);
-      reject(signal!.reason);
-    };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", stop);
-      resolve();
-    }, ms);
-    signal?.addEventListener("abort", stop, { once: true });
-  });
-}
-
 /** Counts failures in a row and waits longer after each. */
 export class Patience {
   #failures = 0;

@@ -10,7 +10,7 @@ import { openLog } from "../../system/journal_log.ts";
 import { command } from "../command.ts";
 import { boolean, inGroup, text } from "../flags.ts";
 import { wordsOf } from "../flag_words.ts";
-import { sleep } from "../../train/pause.ts";
+import { sleep } from "../../system/sleep.ts";
 import { asCommandLine } from "../parameter_names.ts";
 import { StopSignal } from "../terminal/stop_signal.ts";
 import { Applier } from "./applier.ts";

@@ -11,6 +11,7 @@ import { claimForRound } from "../../service/training_turns.ts";
 import { tryLockPath } from "../../system/claim.ts";
 import { exists, makeDirectory, removeDirectory } from "../../system/durable_files.ts";
 import { keepHeapSmall } from "../../system/memory.ts";
+import { sleep } from "../../system/sleep.ts";
 import { hasCheckpoints } from "../../train/checkpoint_files.ts";
 import { command } from "../command.ts";
 import { text } from "../flags.ts";
@@ -103,7 +104,7 @@ async function claimTraining(
   while (!signal.aborted) {
     const lock = tryLockPath(path);
     if (lock !== "taken") return lock === "impossible" ? undefined : lock;
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    await sleep(LOOK_MS, signal);
   }
 }
 

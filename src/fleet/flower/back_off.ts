@@ -13,23 +13,3 @@ export function backOff(done: number, random: () => number = Math.random): numbe
   const whole = Math.min(LONGEST_MS, FIRST_MS * 2 ** Math.min(done - 1, 10));
   return whole * (0.5 + 0.5 * random());
 }
-
-/**
- * Waits.
- *
- * @throws the signal's reason
- */
-export function untilElapsed(ms: number, signal?: AbortSignal): Promise<void> {
-  signal?.throwIfAborted();
-  return new Promise((resolve, reject) => {
-    const stop = () => {
-      clearTimeout(timer);
-      reject(signal!.reason);
-    };
-    const timer = setTimeout(() => {
-      signal?.removeEventListener("abort", stop);
-      resolve();
-    }, ms);
-    signal?.addEventListener("abort", stop, { once: true });
-  });
-}

@@ -2,7 +2,8 @@
 import { create, toBinary } from "@bufbuild/protobuf";
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { EXIT } from "../../errors.ts";
-import { backOff, untilElapsed } from "./back_off.ts";
+import { backOff } from "./back_off.ts";
+import { sleepUnlessAborted } from "../../system/sleep.ts";
 import { RunEndedError, SuperLinkError, UnknownNodeError } from "./fleet_error.ts";
 import type { NodeIdentity } from "./identity.ts";
 import { decodeFlower, type FlowerName, type FlowerProto, flowerSchema } from "./proto.ts";
@@ -242,7 +243,7 @@ export class FleetHttp implements Disposable {
         }
         const waitMs = backOff(done);
         if (done === 1) onRetry(`${url} cannot be reached (${error.message}); trying again`);
-        await untilElapsed(waitMs, signal);
+        await sleepUnlessAborted(waitMs, signal);
       }
     }
   }

@@ -1,6 +1,6 @@
 /** A node of a SuperLink: registered, alive by its heartbeats, taking messages and answering them. */
 import { EXIT } from "../../errors.ts";
-import { untilElapsed } from "./back_off.ts";
+import { sleep, sleepUnlessAborted } from "../../system/sleep.ts";
 import { RunEndedError, SuperLinkError, UnknownNodeError } from "./fleet_error.ts";
 import type { FleetCall, FleetHttp } from "./fleet_http.ts";
 import type { NodeIdentity } from "./identity.ts";
@@ -109,7 +109,7 @@ export class FleetNode {
         // A node that ended without leaving counts as active until its heartbeats are missed.
         if (await this.#isAlive(signal)) return this.#knownId!;
         if (performance.now() - began > 1000 * MISSED_SECONDS) throw error;
-        await untilElapsed(REACTIVATE_MS, signal);
+        await sleepUnlessAborted(REACTIVATE_MS, signal);
       }
     }
   }
@@ -209,7 +209,7 @@ export class FleetNode {
       const answer = await this.#call("pull-object", request, options);
       if (answer.objectFound && answer.objectAvailable) return answer.objectContent;
       if (!answer.objectFound || tries >= OBJECT_TRIES) throw new RunEndedError("pull-object");
-      await untilElapsed(OBJECT_WAIT_MS, signal);
+      await sleepUnlessAborted(OBJECT_WAIT_MS, signal);
     }
   }
 
@@ -262,7 +262,7 @@ export class FleetNode {
     this.#ending.abort(new Error("The node leaves"));
     if (!tell || this.#id === 0n) return;
     const settled = this.#answeredAt + SETTLE_MS - performance.now();
-    if (settled > 0) await untilElapsed(settled);
+    if (settled > 0) await sleep(settled);
     try {
       await this.#http.call("deactivate-node", { nodeId: this.#id }, { tries: LAST_TRIES });
     } catch (error) {

@@ -1,5 +1,5 @@
 /** Opens one wave of a release after the other while boxes report well, and stops it if they do not. */
-import { sleep } from "../../train/pause.ts";
+import { sleep } from "../../system/sleep.ts";
 import type { SigningKey } from "../release/keys.ts";
 import type { Order } from "../release/order.ts";
 import { judge, type Verdict } from "../release/verdict.ts";

@@ -5,6 +5,7 @@ import { BadInputError, ParameterError, StorageError } from "../../errors.ts";
 import { adapterFolder, readAdapterFiles } from "../../model/adapter_dir.ts";
 import { CERTIFICATE_FILE } from "../../model/merge_adapters.ts";
 import { exists } from "../../system/durable_files.ts";
+import { isFolder } from "../../system/folders.ts";
 import { regularFileSize } from "../../system/regular_file.ts";
 import {
   isFileName,
@@ -71,14 +72,6 @@ export function rowsSource(path: string): readonly SourceFile[] {
       } must be a .jsonl, .csv or .tsv file, or a folder with one train and one valid file ` +
       `of these: current value is ${path}`,
   );
-}
-
-function isFolder(path: string): boolean {
-  try {
-    return Deno.statSync(path).isDirectory;
-  } catch {
-    return false; // opening the file reports the problem
-  }
 }
 
 function modelFiles(folder: string, prefix = "model"): SourceFile[] {

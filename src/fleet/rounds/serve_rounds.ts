@@ -1,7 +1,7 @@
 /** The side of the network: takes messages, hands tasks over, sends replies. It never sees a row. */
 import { BadInputError } from "../../errors.ts";
 import type { Log } from "../../system/journal_log.ts";
-import { untilElapsed } from "../flower/back_off.ts";
+import { sleep, sleepUnlessAborted } from "../../system/sleep.ts";
 import { RunEndedError } from "../flower/fleet_error.ts";
 import type { FleetNode } from "../flower/fleet_node.ts";
 import type { MessageHeader, ReplyError } from "../flower/message.ts";
@@ -50,7 +50,7 @@ export async function serveRounds(options: ServeRoundsOptions): Promise<void> {
       if (spool.hasReply()) await sendReply(options);
       else if (spool.hasTask()) await untilReplied(options);
       else if (!await takeMessage(options)) {
-        await untilElapsed(pollMs * (1 + CHANCE * Math.random()), signal);
+        await sleepUnlessAborted(pollMs * (1 + CHANCE * Math.random()), signal);
       }
     } catch (error) {
       if (signal.aborted) break;
@@ -111,7 +111,7 @@ async function untilReplied(options: ServeRoundsOptions): Promise<void> {
   const working = work?.(ending);
   try {
     while (!spool.hasReply() && !ending.aborted) {
-      await untilElapsed(LOOK_MS, ending).catch(() => {});
+      await sleep(LOOK_MS, ending);
     }
   } finally {
     await working;

@@ -1,7 +1,7 @@
 /** `graft fleet train` as a process beside the one with the network. */
 import { YieldingProcess } from "../../jobs/yielding_process.ts";
 import type { Log } from "../../system/journal_log.ts";
-import { untilElapsed } from "../flower/back_off.ts";
+import { sleep } from "../../system/sleep.ts";
 import { refusalFor } from "./run_task.ts";
 import type { Spool } from "./spool.ts";
 
@@ -29,7 +29,7 @@ export async function trainInChild(
     switch (end.ended) {
       case "killed":
         log("warning", `The training was ended: ${end.why}; going on`);
-        await untilElapsed(AGAIN_MS, signal).catch(() => {});
+        await sleep(AGAIN_MS, signal);
         break;
       case "failed": {
         // It came to no task, as with a flag that it does not know.

@@ -2,6 +2,7 @@
 import type { FineTunePauses } from "../../finetune/config.ts";
 import { pauseGate } from "../../finetune/pause_gate.ts";
 import { worded } from "../../errors.ts";
+import { sleep } from "../../system/sleep.ts";
 import { windowGate } from "../../train/pause.ts";
 
 const LOOK_MS = 1000;
@@ -36,7 +37,7 @@ export async function untilOpen(
     const text = worded(reason);
     if (told === undefined) onWait(text);
     told = text;
-    await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    await sleep(LOOK_MS, signal);
   }
   return "stopped";
 }

@@ -9,7 +9,7 @@
 import { join } from "@std/path";
 import { BadInputError, BusyError, StorageError } from "../../errors.ts";
 import { makeDirectory, removeFile, replaceFile } from "../../system/durable_files.ts";
-import { sleep } from "../../train/pause.ts";
+import { sleep } from "../../system/sleep.ts";
 import { readSmallFile } from "../../system/small_file.ts";
 import { MOST_ENVELOPE_BYTES } from "../release/envelope.ts";
 import { isDigest, PIECE_BYTES } from "../release/order.ts";
