@@ -83,7 +83,10 @@ export class Communicator implements Peers {
     launched: Launched,
     options: CommunicatorOptions,
   ): Promise<Communicator | undefined> {
-    const mpi = await within(Math.max(JOIN_WAITS, options.timeout), openFirst(launched), "started");
+    const { stages = 1, timeout } = options;
+    // Before the library starts: launchers fail where ranks end while others still begin.
+    if (launched.size !== undefined) checkPipelines(launched.size, stages);
+    const mpi = await within(Math.max(JOIN_WAITS, timeout), openFirst(launched), "started");
     if (launched.size === undefined && mpi.size === 1) {
       await mpi.finalize();
       return undefined;
@@ -94,18 +97,12 @@ export class Communicator implements Peers {
           `${mpi.size}: it belongs to another launcher; ${MPI_LIBRARY} names the right one`,
       );
     }
-    const { stages = 1 } = options;
-    if (mpi.size % stages !== 0) {
+    try {
+      checkPipelines(mpi.size, stages);
+    } catch (error) {
       // All ranks leave: the launcher would kill those that are slower to find out.
-      mpi.finalize();
-      throw new ParameterError(
-        "pipeline",
-        (name) =>
-          `The number of ranks must be a multiple of ${
-            name("pipeline", stages)
-          }, the stages of one ` +
-          `pipeline: the launcher started ${mpi.size}`,
-      );
+      await within(Math.max(JOIN_WAITS, timeout), mpi.finalize(), "ended");
+      throw error;
     }
     ignoreUserSignal();
     return new Communicator(mpi, options);
@@ -301,6 +298,16 @@ export class Communicator implements Peers {
   #goesOnWith(name: NameParameter): string {
     return this.#resumes ? ` with ${name("resume", true)}` : "";
   }
+}
+
+function checkPipelines(ranks: number, stages: number): void {
+  if (ranks % stages === 0) return;
+  throw new ParameterError(
+    "pipeline",
+    (name) =>
+      `The number of ranks must be a multiple of ${name("pipeline", stages)}, the stages of one ` +
+      `pipeline: the launcher started ${ranks}`,
+  );
 }
 
 const namesOf = (ranks: readonly number[]): string =>
