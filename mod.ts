@@ -401,6 +401,7 @@ export type {
   ListedResult,
   ListedRun,
   OnListedRun,
+  ProfileTrace,
   Runner,
   RunOptions,
 } from "./src/runtime/runner.ts";

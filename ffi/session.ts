@@ -211,6 +211,14 @@ export class Session extends Pinned {
     );
   }
 
+  /** Milliseconds since 1970 at which profiling began, by the clock of the system. */
+  profilingStart(): number {
+    const { api } = this.ort;
+    const out = new BigUint64Array(1);
+    unwrap(api, api.SessionGetProfilingStartTimeNs(this.handle, out));
+    return Number(out[0] / 1000n) / 1000;
+  }
+
   /** Ends profiling and returns the path of the trace. */
   endProfiling(): string {
     const { api, allocator } = this.ort;

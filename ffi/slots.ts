@@ -271,6 +271,13 @@ export const SLOTS = {
     result: "pointer",
   },
 
+  // OrtStatus* SessionGetProfilingStartTimeNs(const OrtSession* session, uint64_t* out)
+  SessionGetProfilingStartTimeNs: {
+    slot: 146,
+    parameters: ["pointer", "buffer"],
+    result: "pointer",
+  },
+
   // OrtStatus* SessionGetModelMetadata(const OrtSession* session, OrtModelMetadata** out)
   SessionGetModelMetadata: { slot: 111, parameters: ["pointer", "buffer"], result: "pointer" },
   // OrtStatus* ModelMetadataGetProducerName(const OrtModelMetadata* model_metadata,

@@ -45,7 +45,7 @@ async function withReader<T>(
   using reader = new BatchReader({ runner, executable, graph, pairs }, rows);
   reader.reserve(WARM_UP + steps + promptTokens, Array(rows).fill(0));
   const result = await use(reader);
-  return { result, profile: profilePrefix && executable.endProfiling() };
+  return { result, profile: profilePrefix && executable.endProfiling().path };
 }
 
 /** Milliseconds of each run that reads `fresh` tokens of each row. */

@@ -6,7 +6,8 @@ import { over } from "./over.ts";
 
 /** Collects the profiles of all sessions that a wrapped runner makes. */
 export class OperatorClock implements Disposable {
-  readonly #open = new Map<Executable, { readonly label: string; readonly made: number }>();
+  /** Labels of sessions whose profiles go on. */
+  readonly #open = new Map<Executable, string>();
   readonly #runs: { readonly label: string; readonly operator: string; at: number; ms: number }[] =
     [];
 
@@ -52,10 +53,8 @@ export class OperatorClock implements Disposable {
   }
 
   async #watch(make: () => Promise<Executable>, label: string): Promise<Executable> {
-    // A profile counts from the moment at which the runtime begins to make its session.
-    const made = performance.now();
     const executable = await make();
-    this.#open.set(executable, { label, made });
+    this.#open.set(executable, label);
     return over(executable, {
       [Symbol.dispose]: () => {
         this.#end(executable);
@@ -65,12 +64,12 @@ export class OperatorClock implements Disposable {
   }
 
   #end(executable: Executable): void {
-    const about = this.#open.get(executable);
-    if (about === undefined) return;
+    const label = this.#open.get(executable);
+    if (label === undefined) return;
     this.#open.delete(executable);
-    const path = executable.endProfiling();
+    const { path, startedAt } = executable.endProfiling();
     for (const { operator, at, milliseconds } of nodeRuns(Deno.readTextFileSync(path))) {
-      this.#runs.push({ label: about.label, operator, at: about.made + at, ms: milliseconds });
+      this.#runs.push({ label, operator, at: startedAt + at, ms: milliseconds });
     }
     Deno.removeSync(path);
   }

@@ -26,6 +26,7 @@ import type {
   Executable,
   ExecutableMetadata,
   ListedRun,
+  ProfileTrace,
   RunOptions,
 } from "./runner.ts";
 import { emptyRecord, ownValue } from "../records.ts";
@@ -192,11 +193,11 @@ export class OrtExecutable implements Executable {
     };
   }
 
-  endProfiling(): string {
-    return attempt(
-      `Cannot end the profile of "${this.#label}"`,
-      () => this.#session.endProfiling(),
-    );
+  endProfiling(): ProfileTrace {
+    return attempt(`Cannot end the profile of "${this.#label}"`, () => {
+      const startedAt = this.#session.profilingStart() - performance.timeOrigin;
+      return { path: this.#session.endProfiling(), startedAt };
+    });
   }
 
   [Symbol.dispose](): void {

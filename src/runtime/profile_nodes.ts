@@ -5,7 +5,7 @@ export interface NodeRun {
   readonly operator: string;
   /** As ORT lists it. */
   readonly provider: string | undefined;
-  /** Milliseconds since the session was created. */
+  /** Milliseconds since the profile began. */
   readonly at: number;
   readonly milliseconds: number;
 }

@@ -113,8 +113,16 @@ export interface Executable extends Disposable {
   ): BoundRun;
   /** What the model's file says of it. */
   readonly metadata: ExecutableMetadata;
-  /** Ends profiling (see {@linkcode CompileOptions.profilePrefix}) and returns the trace's path. */
-  endProfiling(): string;
+  /** Ends profiling (see {@linkcode CompileOptions.profilePrefix}). */
+  endProfiling(): ProfileTrace;
+}
+
+/** What a profiled session has written. */
+export interface ProfileTrace {
+  /** File of the trace. */
+  readonly path: string;
+  /** `performance.now()` at the zero of its events' times. */
+  readonly startedAt: number;
 }
 
 /** Something that runs like a compiled graph. */

@@ -95,7 +95,7 @@ testOnEachOrt("placementOfProfile() reads what each release writes", async (ortL
     );
     using x = runner.upload(float32([2, 2], [1, 2, 3, 4]));
     (await executable.run({ x })).y[Symbol.dispose]();
-    const placement = placementOfProfile(Deno.readTextFileSync(executable.endProfiling()));
+    const placement = placementOfProfile(Deno.readTextFileSync(executable.endProfiling().path));
     assertEquals(
       placement,
       new Map([["CPUExecutionProvider", new Map([["MatMul", 1], ["Softmax", 1]])]]),

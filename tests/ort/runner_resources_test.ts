@@ -132,9 +132,10 @@ Deno.test("compile() makes one copy of weights in memory, none in the protobuf",
   assert(grownBytes < 1.5 * weightBytes, `${grownBytes / MIB} MiB for ${weightBytes / MIB} MiB`);
 });
 
-Deno.test("a profile names the nodes that ran", async () => {
+Deno.test("a profile names the nodes that ran, and says when it began", async () => {
   const folder = await Deno.makeTempDir();
   using runner = createOrtRunner({ threads: 2 });
+  const made = performance.now();
   using executable = await runner.compile(
     tinyModel({
       inputs: { x: ["float32", [4]] },
@@ -144,8 +145,11 @@ Deno.test("a profile names the nodes that ran", async () => {
     { profilePrefix: `${folder}/trace` },
   );
   using x = runner.allocate("float32", [4]);
+  const ran = performance.now();
   (await executable.run({ x })).y[Symbol.dispose]();
-  const path = executable.endProfiling();
+  const { path, startedAt } = executable.endProfiling();
+  // The runtime's clock and this process's are the system's, to its steps.
+  assert(made - 10 < startedAt && startedAt < ran + 10, `${made} ${startedAt} ${ran}`);
   assert(path.startsWith(`${folder}/trace`), path);
   const events: { name: string }[] = JSON.parse(await Deno.readTextFile(path));
   assert(events.some((event) => event.name.startsWith("node0")), "the trace lacks node0");
