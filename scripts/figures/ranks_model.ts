@@ -2,11 +2,13 @@
  * How efficient training on 2 to 64 boards would be, by a model of a step's time (docs/design/ranks.md):
  * compute, what the wire takes, its latency, and rows that cannot be divided evenly. Prints Markdown tables.
  *
- * usage: deno run -A scripts/figures/ranks_model.ts [WIRE] [--compute SECONDS] [--shared PATH]
+ * usage: deno run -A scripts/figures/ranks_model.ts [WIRE] [--compute SECONDS] [--latency µs]
+ *   [--shared PATH]
  *
  * WIRE is what `ranks_wire.ts --json` has written, to which latency and rate are fitted; without it, those of
  * an idle switched Ethernet are assumed. --compute is the seconds in which a board computes its 8 rows: as
- * long as two cores take for SmolLM2 and e2e (docs/benchmarks.md, B1) if absent.
+ * long as two cores take for SmolLM2 and e2e (docs/benchmarks.md, B1) if absent. --latency is that of a round
+ * in the last table, as the namespaces of WIRE have next to none.
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { join } from "@std/path";
@@ -39,7 +41,7 @@ const BACKWARD = 0.5;
 const ASSUMED: WireModel = { efficiency: 1448 / 1514, latency: 1e-4 };
 
 const flags = parseArgs(Deno.args, {
-  string: ["compute", "shared"],
+  string: ["compute", "latency", "shared"],
   default: { compute: "0.88", shared: "../shared" },
 });
 const compute = Number(flags.compute);
@@ -52,6 +54,13 @@ const measured: readonly MeasuredSum[] = measuredPath === undefined
   ? []
   : JSON.parse(Deno.readTextFileSync(`${measuredPath}`));
 const wire = measured.length === 0 ? ASSUMED : fitWire(measured);
+const boardsWire = flags.latency === undefined
+  ? wire
+  : { ...wire, latency: Number(flags.latency) / 1e6 };
+if (!(boardsWire.latency >= 0)) {
+  console.error(`graft: --latency must be >= 0: current value is ${flags.latency}`);
+  Deno.exit(2);
+}
 const percent = (share: number) => `${(100 * share).toFixed(1)}%`;
 
 console.log(
@@ -78,7 +87,7 @@ console.log(
     `${
       BOARDS.map((boards) => `${percent(imbalances.get(boards)! - 1)} more (${boards})`).join(", ")
     } ` +
-    "than the mean.\n",
+    `than the mean; ${(1e6 * boardsWire.latency).toFixed(0)} µs a round.\n`,
 );
 const rows = WIRES.flatMap(({ name, bitsPerSecond }) =>
   ADAPTERS.flatMap((adapter) =>
@@ -89,7 +98,9 @@ const rows = WIRES.flatMap(({ name, bitsPerSecond }) =>
       };
       return [
         ...[name, `r${adapter.rank}`, overlaps ? "yes" : "no", `${accumulation}`],
-        ...BOARDS.map((boards) => percent(efficiencyOf(training, wire, boards, bitsPerSecond))),
+        ...BOARDS.map((boards) =>
+          percent(efficiencyOf(training, boardsWire, boards, bitsPerSecond))
+        ),
       ];
     })
   )

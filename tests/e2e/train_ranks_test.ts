@@ -38,9 +38,9 @@ testNeeding(
       assertEquals((await graft(...args, "--adapter-path", alone)).code, 0);
       assertEquals((await graft(...gradient, "--adapter-path", aloneGradient)).code, 0);
       const ranks = join(path, "ranks");
-      const { code, output } = await runRanks(LAUNCHERS[0], 3, [...args, "--adapter-path", ranks]);
+      const { code, output } = await runRanks(LAUNCHERS[0], 4, [...args, "--adapter-path", ranks]);
       assertEquals(code, 0, output);
-      assertMatch(output, /^3 ranks train together \(MPICH/m);
+      assertMatch(output, /^4 ranks train together \(MPICH/m);
       assertMatch(output, /took \d.*% of the run; gradients travelled .* for \d.*% of it/);
       // Only the first of them writes and reports.
       assertEquals(output.match(/step 10\/10/g)?.length, 1);
@@ -51,9 +51,9 @@ testNeeding(
       for (const share of shares) assert(0 <= Number(share) && Number(share) < 1, `${share}`);
       for (const [i, launcher] of LAUNCHERS.slice(1).entries()) {
         const folder = join(path, `gradient-${i}`);
-        const done = await runRanks(launcher, 2, [...gradient, "--adapter-path", folder]);
+        const done = await runRanks(launcher, 4, [...gradient, "--adapter-path", folder]);
         assertEquals(done.code, 0, `${launcher.name}: ${done.output}`);
-        assertMatch(done.output, /^2 ranks train together/m, launcher.name);
+        assertMatch(done.output, /^4 ranks train together/m, launcher.name);
         const found = adapterDifference(aloneGradient, folder);
         assert(found <= 1e-6, `${launcher.name}: ${found}`);
       }
