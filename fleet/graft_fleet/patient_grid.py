@@ -7,6 +7,12 @@ from collections.abc import Iterable
 from flwr.app import Message, RecordDict
 from flwr.serverapp import Grid
 
+# Messages are announced together and then stored one after another: boxes wait for what was announced.
+MESSAGES_AT_ONCE = 16
+# Replies are asked for this many seconds apart, more for each box that is waited for.
+PAUSE = 1.0
+PAUSE_PER_BOX = 0.01
+
 
 class PatientGrid(Grid):
     """A grid whose rounds end once a share of the boxes has answered well.
@@ -15,7 +21,7 @@ class PatientGrid(Grid):
     round. Replies that come later are never fetched.
     """
 
-    def __init__(self, grid: Grid, share: float, *, pause: float = 1.0) -> None:
+    def __init__(self, grid: Grid, share: float, *, pause: float = PAUSE) -> None:
         self._grid = grid
         self._share = share
         self._pause = pause
@@ -46,7 +52,13 @@ class PatientGrid(Grid):
 
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Send messages; returns their ids."""
-        return self._grid.push_messages(messages)
+        sent = list(messages)
+        parts = range(0, len(sent), MESSAGES_AT_ONCE)
+        return [
+            name
+            for start in parts
+            for name in self._grid.push_messages(sent[start : start + MESSAGES_AT_ONCE])
+        ]
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """Replies to messages that have come."""
@@ -57,7 +69,7 @@ class PatientGrid(Grid):
     ) -> list[Message]:
         """Send messages and return the replies of enough boxes, or those up to the timeout."""
         sent = list(messages)
-        waiting = {name for name in self._grid.push_messages(sent) if name is not None}
+        waiting = {name for name in self.push_messages(sent) if name is not None}
         enough = math.ceil(self._share * len(sent))
         deadline = math.inf if timeout is None else time.monotonic() + timeout
         replies: list[Message] = []
@@ -68,5 +80,5 @@ class PatientGrid(Grid):
                 replies.append(reply)
                 good += not reply.has_error()
             if waiting and good < enough:
-                time.sleep(self._pause)
+                time.sleep(self._pause + PAUSE_PER_BOX * len(waiting))
         return replies

@@ -97,8 +97,8 @@ function peakMemory(pid: number): number {
   return children.reduce((total, child) => total + peakMemory(child), own);
 }
 
-/** Milliseconds that a round may take; a SuperLink that is out of breath ends the run itself, and tells nobody. */
-const ROUND_MS = 600_000;
+/** Milliseconds that a round of boxes may take; an overloaded SuperLink ends the run itself, and tells nobody. */
+const roundMs = (boxes: number) => 600_000 + 800 * boxes;
 
 /** A round of all boxes: seconds until it is recorded, and usable replies; 0 for one that did not end. */
 async function round(link: SuperLink, folder: string, boxes: number) {
@@ -109,7 +109,7 @@ async function round(link: SuperLink, folder: string, boxes: number) {
     await link.run(FLEET, {
       ...{ "rounds": 1, "aggregation": "average", "rank": 4, "min-boxes": boxes },
       ...{ "min-replies": Math.floor(REPLY_SHARE * boxes), "reply-share": REPLY_SHARE },
-      ...{ "save-path": path, "round-timeout": ROUND_MS / 1000 },
+      ...{ "save-path": path, "round-timeout": roundMs(boxes) / 1000 },
     });
   } catch (error) {
     console.error((error as Error).message);
@@ -118,7 +118,7 @@ async function round(link: SuperLink, folder: string, boxes: number) {
   const record = await until("the round is recorded", () => {
     const line = Deno.readTextFileSync(join(path, "rounds.jsonl")).split("\n")[0];
     return JSON.parse(line) as { readonly replies: number };
-  }, ROUND_MS).catch(() => lost);
+  }, roundMs(boxes)).catch(() => lost);
   return { seconds: seconds(began), replies: record.replies };
 }
 

@@ -21,11 +21,11 @@ export class FleetBox implements AsyncDisposable {
     const identity = keepIdentity(folder);
     const onNote = (line: string) => this.lines.push(line);
     this.#http = new FleetHttp({ url, identity, onRetry: onNote });
-    const node = new FleetNode(this.#http, { identity, onNote });
+    const node = new FleetNode(this.#http, { identity, onNote, pollMs: 100 });
     const spool = new Spool(folder);
     const { signal } = this.#ending;
     const options = {
-      ...{ spool, node, mostBytes: 1 << 24, pollMs: 100, signal },
+      ...{ spool, node, mostBytes: 1 << 24, signal },
       log: (_: string, line: string) => void this.lines.push(line),
       work: async (signal: AbortSignal) => {
         await workOnTask(spool, () => settings, { signal, savePath: join(folder, "global") });

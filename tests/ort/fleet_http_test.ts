@@ -158,6 +158,26 @@ Deno.test("FleetNode joins anew when a SuperLink has lost its database, and keep
   });
 });
 
+Deno.test("FleetNode waits for what a server has announced until the message expires", async () => {
+  let asked = 0;
+  const slow: Answer = () => {
+    asked++;
+    const schema = flowerSchema("PullObjectResponse");
+    return encoded(toBinary(schema, create(schema, { objectFound: true, objectAvailable: false })));
+  };
+  await withServer(slow, async (http) => {
+    const box = new FleetNode(http, { identity });
+    const expires = Date.now() / 1000 + 1.2;
+    const header = {
+      ...{ runId: 1n, messageId: "ab", from: 1n, to: 2n, group: "1", type: "train" },
+      expires,
+    };
+    const wanted = { configs: [], arrays: new Map() };
+    await assertRejects(() => box.fetch(header, wanted, 1), RunEndedError);
+    assert(Date.now() / 1000 > expires && asked > 1, `${asked}`);
+  });
+});
+
 Deno.test("FleetNode says what to register where a SuperLink takes known boxes only", () => {
   const closed: Answer = (_, path) => refusal(path === "register-node" ? 2001 : 2004);
   return withServer(closed, async (http) => {

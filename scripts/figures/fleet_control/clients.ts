@@ -29,7 +29,6 @@ const [url, count, numbers] = [Deno.args[0], Number(Deno.args[1]), Number(Deno.a
 const RANK = 4;
 const SIDE = numbers / (2 * RANK);
 const LAYERS = [{ name: "model.layers.0.self_attn.q_proj", rank: RANK, in: SIDE, out: SIDE }];
-const POLL_MS = 3000;
 
 let joined = 0;
 let answered: number[] = [];
@@ -83,7 +82,7 @@ async function serve(index: number): Promise<never> {
     } catch {
       // The run has ended, say.
     }
-    await new Promise((resolve) => setTimeout(resolve, POLL_MS * (1 + Math.random() / 3)));
+    await new Promise((resolve) => setTimeout(resolve, node.pauseMs()));
   }
 }
 

@@ -1,27 +1,29 @@
 /** A node of a SuperLink: registered, alive by its heartbeats, taking messages and answering them. */
 import { EXIT } from "../../errors.ts";
 import { sleep, sleepUnlessAborted } from "../../system/sleep.ts";
+import { backOff } from "./back_off.ts";
 import { RunEndedError, SuperLinkError, UnknownNodeError } from "./fleet_error.ts";
 import type { FleetCall, FleetHttp } from "./fleet_http.ts";
 import type { NodeIdentity } from "./identity.ts";
 import { encodeReply, type MessageHeader, readHeader, type ReplyError } from "./message.ts";
+import { LONGEST_MS, PollPace } from "./poll_pace.ts";
 import { type PulledRecords, pullRecords, type WantedRecords } from "./pull_records.ts";
 import type { Records } from "./records.ts";
 
 /** Seconds that a node counts as alive after a heartbeat are twice this; Flower's own default. */
 const HEARTBEAT_SECONDS = 30;
+/** A node that asks for messages rarely, because the SuperLink has much to do, has more time for this. */
+const QUESTIONS_A_HEARTBEAT = 3;
 /** Share of that after which the next one is sent, and how much chance changes it. */
 const [SHARE, CHANCE] = [0.6, 0.15];
 /** Seconds after which a node without heartbeats counts as gone, and milliseconds between looks. */
-const [MISSED_SECONDS, REACTIVATE_MS] = [2 * HEARTBEAT_SECONDS + 10, 5000];
+const [MISSED_SECONDS, REACTIVATE_MS] = [2 * QUESTIONS_A_HEARTBEAT * LONGEST_MS / 1000 + 10, 5000];
 /** Flower's `ApiErrorCode.PUBLIC_KEY_ALREADY_IN_USE`. */
 const KEY_IN_USE = 23;
 /** A reply is lost if its node leaves within two seconds (measured with flwr 1.42). */
 const SETTLE_MS = 3000;
 /** Tries of calls at the end, which nobody needs. */
 const LAST_TRIES = 1;
-/** An object that a server has announced and not yet stored is asked for as often, at as many milliseconds. */
-const [OBJECT_TRIES, OBJECT_WAIT_MS] = [60, 500];
 /** Bytes of an answer around an object's content. */
 const ANSWER_MARGIN = 1024;
 
@@ -33,6 +35,8 @@ export interface NodeOptions {
   readonly onId?: (id: bigint) => void;
   /** Told what happens; a sentence. */
   readonly onNote?: (line: string) => void;
+  /** Milliseconds between questions for messages to a SuperLink that has little to do. */
+  readonly pollMs?: number;
 }
 
 export class FleetNode {
@@ -43,13 +47,17 @@ export class FleetNode {
   #knownId: bigint | undefined;
   #id = 0n;
   #heartbeat: ReturnType<typeof setTimeout> | undefined;
+  /** Seconds between heartbeats that the SuperLink was told last. */
+  #toldInterval = HEARTBEAT_SECONDS;
   readonly #ending = new AbortController();
+  readonly #pace: PollPace;
   #answeredAt = -Infinity;
 
   constructor(
     http: FleetHttp,
-    { identity, knownId, onId = () => {}, onNote = () => {} }: NodeOptions,
+    { identity, knownId, onId = () => {}, onNote = () => {}, pollMs }: NodeOptions,
   ) {
+    this.#pace = new PollPace(pollMs);
     this.#http = http;
     this.#identity = identity;
     this.#knownId = knownId;
@@ -97,7 +105,9 @@ export class FleetNode {
     const request = { publicKey, heartbeatInterval: HEARTBEAT_SECONDS };
     for (const began = performance.now();;) {
       try {
-        return (await this.#http.call("activate-node", request, { signal })).nodeId;
+        const { nodeId } = await this.#http.call("activate-node", request, { signal });
+        this.#toldInterval = HEARTBEAT_SECONDS;
+        return nodeId;
       } catch (error) {
         if (refused === undefined || !(error instanceof SuperLinkError)) throw error;
         if (refused.flowerCode !== KEY_IN_USE) {
@@ -126,8 +136,13 @@ export class FleetNode {
     }
   }
 
+  /** Seconds between heartbeats that the SuperLink is told. */
+  get #heartbeatInterval(): number {
+    return Math.max(HEARTBEAT_SECONDS, QUESTIONS_A_HEARTBEAT * this.#pace.intervalMs / 1000);
+  }
+
   #beatLater(): void {
-    const seconds = HEARTBEAT_SECONDS * (SHARE + CHANCE * Math.random());
+    const seconds = this.#toldInterval * (SHARE + CHANCE * Math.random());
     this.#heartbeat = setTimeout(() => this.#beat().then(() => this.#beatLater()), 1000 * seconds);
     Deno.unrefTimer(this.#heartbeat);
   }
@@ -135,10 +150,11 @@ export class FleetNode {
   async #beat(): Promise<void> {
     const { signal } = this.#ending;
     try {
-      const node = { nodeId: this.#id };
-      const request = { node, heartbeatInterval: HEARTBEAT_SECONDS };
+      const heartbeatInterval = this.#heartbeatInterval;
+      const request = { node: { nodeId: this.#id }, heartbeatInterval };
       const { success } = await this.#call("send-node-heartbeat", request, { signal });
-      if (!success) await this.#activate(signal);
+      if (success) this.#toldInterval = heartbeatInterval;
+      else await this.#activate(signal);
     } catch (error) {
       // What is wrong is told where it matters: when messages are asked for.
       if (!signal.aborted) this.#onNote(`No heartbeat: ${(error as Error).message}`);
@@ -171,9 +187,16 @@ export class FleetNode {
    */
   async receive(signal?: AbortSignal): Promise<MessageHeader | undefined> {
     const node = { nodeId: this.#id };
+    const began = performance.now();
     const { messagesList } = await this.#call("pull-messages", { node }, { signal });
+    this.#pace.answered(performance.now() - began);
     const [message] = messagesList;
     return message === undefined ? undefined : readHeader(message.metadata, this.#id);
+  }
+
+  /** Milliseconds to wait before asking for the next message, if there was none. */
+  pauseMs(): number {
+    return this.#pace.waitMs();
   }
 
   /**
@@ -184,21 +207,22 @@ export class FleetNode {
    * @throws {RunEndedError} if nobody waits for an answer any longer
    */
   async fetch(
-    { runId, messageId }: MessageHeader,
+    header: MessageHeader,
     wanted: WantedRecords,
     mostBytes: number,
     signal?: AbortSignal,
   ): Promise<PulledRecords> {
     return await pullRecords(
-      messageId,
+      header.messageId,
       wanted,
       mostBytes,
-      (id, limit) => this.#pullObject(runId, id, limit, signal),
+      (id, limit) => this.#pullObject(header, id, limit, signal),
     );
   }
 
+  /** A server announces the messages of a round before it stores what they hold: of many boxes, minutes before. */
   async #pullObject(
-    runId: bigint,
+    { runId, expires }: MessageHeader,
     objectId: string,
     limit: number,
     signal?: AbortSignal,
@@ -208,8 +232,9 @@ export class FleetNode {
       const options = { signal, limit: limit + ANSWER_MARGIN };
       const answer = await this.#call("pull-object", request, options);
       if (answer.objectFound && answer.objectAvailable) return answer.objectContent;
-      if (!answer.objectFound || tries >= OBJECT_TRIES) throw new RunEndedError("pull-object");
-      await sleepUnlessAborted(OBJECT_WAIT_MS, signal);
+      const isOver = Date.now() / 1000 > expires;
+      if (!answer.objectFound || isOver) throw new RunEndedError("pull-object");
+      await sleepUnlessAborted(backOff(tries), signal);
     }
   }
 

@@ -23,14 +23,10 @@ export interface ServeRoundsOptions {
    */
   readonly work?: (signal: AbortSignal) => Promise<void>;
   readonly log: Log;
-  /** Milliseconds between questions for messages; default as Flower's own nodes ask. */
-  readonly pollMs?: number;
   /** Ends the rounds; a task under way stays in the spool. */
   readonly signal: AbortSignal;
 }
 
-/** As Flower's own nodes; by chance up to a third more, so that a fleet does not ask at once. */
-const [POLL_MS, CHANCE] = [3000, 1 / 3];
 /** Milliseconds between looks for a reply. */
 const LOOK_MS = 300;
 /** A reply leaves at the latest this share of a message's time before its end, and at most as many seconds. */
@@ -44,14 +40,12 @@ const WANTED: WantedRecords = {
 
 /** Serves rounds until the signal comes. */
 export async function serveRounds(options: ServeRoundsOptions): Promise<void> {
-  const { spool, node, pollMs = POLL_MS, signal } = options;
+  const { spool, node, signal } = options;
   while (!signal.aborted) {
     try {
       if (spool.hasReply()) await sendReply(options);
       else if (spool.hasTask()) await untilReplied(options);
-      else if (!await takeMessage(options)) {
-        await sleepUnlessAborted(pollMs * (1 + CHANCE * Math.random()), signal);
-      }
+      else if (!await takeMessage(options)) await sleepUnlessAborted(node.pauseMs(), signal);
     } catch (error) {
       if (signal.aborted) break;
       if (!(error instanceof RunEndedError)) throw error;
