@@ -109,6 +109,33 @@ export function replaceFile(path: string, content: FileContent): void {
 }
 
 /**
+ * Writes or replaces a file atomically with content that comes in parts.
+ *
+ * @throws {StorageError} naming the path; an older file of the name is untouched then, as it is if the parts
+ *   throw
+ */
+export async function replaceFileInParts(
+  path: string,
+  parts: AsyncIterable<Uint8Array>,
+): Promise<void> {
+  const unfinished = sibling(path, basename(path));
+  writeAndSync(unfinished, []);
+  try {
+    for await (const part of parts) append(unfinished, part);
+    syncFile(unfinished);
+    rename(unfinished, path);
+  } catch (error) {
+    remove(unfinished);
+    throw error;
+  }
+  syncDirectory(dirname(path));
+}
+
+function append(path: string, content: Uint8Array): void {
+  attempt("write", path, () => Deno.writeFileSync(path, content, { append: true }));
+}
+
+/**
  * Copies a file to a path, atomically replacing an older one: a process that runs the older one keeps
  * it.
  *

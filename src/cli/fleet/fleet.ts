@@ -15,6 +15,7 @@ export default command({
     advance: () => import("./fleet_advance.ts"),
     rollback: () => import("./fleet_rollback.ts"),
     status: () => import("./fleet_status.ts"),
+    export: () => import("./fleet_export.ts"),
     follow: () => import("./fleet_follow.ts"),
     apply: () => import("./fleet_apply.ts"),
   },
@@ -43,8 +44,8 @@ export default command({
   ],
   run() {
     throw new UsageError(
-      "graft fleet needs a second verb: join, train, keygen, publish, advance, rollback, status, follow " +
-        "or apply",
+      "graft fleet needs a second verb: join, train, keygen, publish, advance, rollback, status, " +
+        "export, follow or apply",
     );
   },
 });

@@ -5,6 +5,7 @@ import { AccessError, EXIT, ServerError, StorageError } from "../../errors.ts";
 import { Follower } from "../../fleet/box/follower.ts";
 import { Inbox } from "../../fleet/box/inbox.ts";
 import { Outbox } from "../../fleet/box/outbox.ts";
+import type { BoxReport, BoxState } from "../../fleet/release/report.ts";
 import type { FleetStore } from "../../fleet/store/store.ts";
 import { openLog } from "../../system/journal_log.ts";
 import { command } from "../command.ts";
@@ -24,6 +25,9 @@ const AGAIN_MS = 5000;
 /** Time after which a release that could not be installed is tried again. */
 const RETRY_MS = 600_000;
 
+/** The box does not do what the order says. */
+const NOT_DONE: ReadonlySet<BoxState> = new Set(["rejected", "failed", "refused"]);
+
 export default command({
   name: "fleet follow",
   summary: "Fetch what the fleet is given, verify it, and report what became of it",
@@ -35,7 +39,9 @@ export default command({
       default: "1m",
       placeholder: "DURATION",
     }),
-    once: boolean("End when the box has done what the order says", { default: false }),
+    once: boolean("End when the box has done what the order says; with 1 if it does not", {
+      default: false,
+    }),
     apply: boolean("Start graft fleet apply when there is something to do, as its unit does", {
       default: false,
     }),
@@ -83,16 +89,23 @@ export default command({
       () => flags.apply && applier.start(),
     );
     log("notice", `Box ${box} follows ${store.address}`, { EVENT: "ready" });
-    if (flags.once) await once(follower, applier, stop.signal);
-    else {
-      await Promise.all([
-        looks(follower, store, new Problems(log), intervalMs, stop.signal),
-        reports(follower, new Problems(log), stop.signal),
-      ]);
+    if (flags.once) {
+      await once(follower, applier, stop.signal);
+      const { report } = follower;
+      if (report !== undefined) terminal.print(told(report));
+      if (stop.signal.aborted) return EXIT.interrupted;
+      return report !== undefined && NOT_DONE.has(report.state) ? EXIT.refused : EXIT.ok;
     }
+    await Promise.all([
+      looks(follower, store, new Problems(log), intervalMs, stop.signal),
+      reports(follower, new Problems(log), stop.signal),
+    ]);
     return stop.signal.aborted ? EXIT.interrupted : EXIT.ok;
   },
 });
+
+const told = ({ box, inUse, state, why }: BoxReport) =>
+  `${box} uses ${inUse}: ${state}${why === undefined ? "" : `, ${why}`}`;
 
 /** Looks, installs and reports, and is done with it. */
 async function once(follower: Follower, applier: Applier, signal: AbortSignal): Promise<void> {

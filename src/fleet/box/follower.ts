@@ -77,7 +77,7 @@ export class Follower {
   /** Sends the box's report if it is another than the last one. */
   async sendReport(): Promise<void> {
     this.#remind();
-    const report = this.#report();
+    const { report } = this;
     if (report === undefined) return;
     const { at: _, ...facts } = report;
     const text = JSON.stringify(facts);
@@ -86,9 +86,21 @@ export class Follower {
     this.#sent = text;
   }
 
+  /**
+   * What the box has to say about the order that it read last; `undefined` if there is none. It is the
+   * installing process's report, unless that knows less about the order than this one.
+   */
+  get report(): BoxReport | undefined {
+    const installed = this.outbox.read(this.settings.box);
+    const own = this.#own;
+    if (own === undefined) return installed;
+    if (own.state === "failed" || own.state === "refused" || installed === undefined) return own;
+    return installed.sequence >= own.sequence ? installed : own;
+  }
+
   /** Whether the box has nothing more to do about the order that it read last. */
   isSettled(): boolean {
-    const report = this.#report();
+    const { report } = this;
     return report === undefined || (report.state !== "fetching" && report.state !== "installing" &&
       (report.sequence === this.#last?.sequence || report.state === "refused"));
   }
@@ -164,14 +176,5 @@ export class Follower {
       at: new Date().toISOString(),
       version: VERSION,
     };
-  }
-
-  /** The installing process's report, unless it knows less about the order than this one. */
-  #report(): BoxReport | undefined {
-    const installed = this.outbox.read(this.settings.box);
-    const own = this.#own;
-    if (own === undefined) return installed;
-    if (own.state === "failed" || own.state === "refused" || installed === undefined) return own;
-    return installed.sequence >= own.sequence ? installed : own;
   }
 }
