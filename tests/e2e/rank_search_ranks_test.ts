@@ -98,12 +98,12 @@ testNeeding(
   () =>
     inTempDir(async (folder) => {
       const savePath = join(folder, "search");
-      // First to step 100, then to 300 and 900.
-      const args = [...argsOf(folder, savePath), "--iters=900", "--save-every=5"];
+      // First to step 40, then to 120 and 360.
+      const args = [...argsOf(folder, savePath), "--iters=360", "--save-every=5"];
       const child = startRanks(LAUNCHERS[0], 2, [...args, "--collective-timeout=2"]);
       const end = endOf(child);
-      // Until each rank is beyond step 100 of a trial.
-      while (stepsOf(savePath).filter((step) => step > 100).length < 2) {
+      // Until each rank is beyond step 40 of a trial.
+      while (stepsOf(savePath).filter((step) => step > 40).length < 2) {
         await new Promise((resolve) => setTimeout(resolve, 20));
       }
       Deno.kill(rankProcesses(savePath).get(1)!, "SIGSTOP");

@@ -158,6 +158,20 @@ Deno.test("FleetNode joins anew when a SuperLink has lost its database, and keep
   });
 });
 
+Deno.test("FleetNode joins where a SuperLink has activated it without an answer", async () => {
+  let activations = 0;
+  const slow: Answer = (_, path) => {
+    if (path === "register-node") return encoded(new Uint8Array());
+    return ++activations < 2 ? refusal(2004) : activated(7n);
+  };
+  await withServer(slow, async (http) => {
+    const box = new FleetNode(http, { identity });
+    await box.join();
+    assertEquals(box.id, 7n);
+    await box.leave({ tell: false });
+  });
+});
+
 Deno.test("FleetNode waits for what a server has announced until the message expires", async () => {
   let asked = 0;
   const slow: Answer = () => {

@@ -28,8 +28,11 @@ const CALLS = {
 export type FleetCall = keyof typeof CALLS;
 
 const MEDIA_TYPE = "application/protobuf";
-/** Longest wait for an answer, as in Flower's own client. */
-const TIMEOUT_MS = 30_000;
+/**
+ * Longest waits for an answer, the first and the last. They double from try to try: an overloaded SuperLink
+ * works on calls that nobody waits for any longer, too.
+ */
+const [TIMEOUT_MS, LONGEST_TIMEOUT_MS] = [60_000, 240_000];
 /** Largest answer unless the caller allows more; bounds what decoding its messages can take. */
 const LARGEST_ANSWER = 256 << 10;
 /** Statuses that may be others next time: of proxies, of a server that starts or is overloaded. */
@@ -54,6 +57,13 @@ export interface CallOptions {
   readonly limit?: number;
   /** Most tries; default without end. */
   readonly tries?: number;
+}
+
+/** One try of a call. */
+interface Attempt {
+  readonly signal: AbortSignal | undefined;
+  /** Longest wait for the answer. */
+  readonly timeoutMs: number;
 }
 
 /** One SuperLink, as its nodes reach it. */
@@ -90,7 +100,11 @@ export class FleetHttp implements Disposable {
     const schema = flowerSchema(asked);
     // deno-lint-ignore no-explicit-any -- the types of a table's entries do not meet
     const body = toBinary(schema, create(schema, request as any) as any) as Uint8Array<ArrayBuffer>;
-    const bytes = await this.#patiently(() => this.#post(name, body, limit, signal), tries, signal);
+    const bytes = await this.#patiently(
+      (timeoutMs) => this.#post(name, body, { limit, signal, timeoutMs }),
+      tries,
+      signal,
+    );
     try {
       return decodeFlower(answered, bytes, "Its answer") as FlowerProto<(typeof CALLS)[C][1]>;
     } catch (error) {
@@ -104,7 +118,11 @@ export class FleetHttp implements Disposable {
    * @throws {SuperLinkError} if something else than a SuperLink's HTTP answers
    */
   async version(signal?: AbortSignal): Promise<string | undefined> {
-    const text = await this.#patiently(() => this.#openApi(signal), Infinity, signal);
+    const text = await this.#patiently(
+      (timeoutMs) => this.#openApi({ signal, timeoutMs }),
+      Infinity,
+      signal,
+    );
     try {
       const version = JSON.parse(text)?.info?.version;
       return typeof version === "string" ? version.slice(0, 40) : undefined;
@@ -114,8 +132,8 @@ export class FleetHttp implements Disposable {
   }
 
   /** The description that FastAPI gives of the SuperLink; "" if there is none. */
-  async #openApi(signal: AbortSignal | undefined): Promise<string> {
-    const response = await this.#fetch("/openapi.json", {}, signal);
+  async #openApi(attempt: Attempt): Promise<string> {
+    const response = await this.#fetch("/openapi.json", {}, attempt);
     const bytes = await readBounded(response, LARGEST_OPEN_API);
     if (TRANSIENT.has(response.status)) throw new Transient(`status ${response.status}`);
     return response.ok && bytes !== undefined ? new TextDecoder().decode(bytes) : "";
@@ -124,8 +142,7 @@ export class FleetHttp implements Disposable {
   async #post(
     name: FleetCall,
     body: Uint8Array<ArrayBuffer>,
-    limit: number,
-    signal: AbortSignal | undefined,
+    { limit, ...attempt }: Attempt & { readonly limit: number },
   ): Promise<Uint8Array<ArrayBuffer>> {
     const response = await this.#fetch(`/v1/fleet/${name}`, {
       method: "POST",
@@ -136,7 +153,7 @@ export class FleetHttp implements Disposable {
         "accept": MEDIA_TYPE,
         "accept-encoding": "identity",
       },
-    }, signal);
+    }, attempt);
     const bytes = await readBounded(response, limit);
     if (!response.ok) throw this.#refusal(name, response, bytes);
     if (bytes === undefined) throw this.#strange(`its answer to ${name} exceeds ${limit} bytes`);
@@ -147,9 +164,9 @@ export class FleetHttp implements Disposable {
   async #fetch(
     path: string,
     init: RequestInit,
-    signal: AbortSignal | undefined,
+    { signal, timeoutMs }: Attempt,
   ): Promise<Response> {
-    const patience = AbortSignal.timeout(TIMEOUT_MS);
+    const patience = AbortSignal.timeout(timeoutMs);
     try {
       return await fetch(this.#options.url + path, {
         ...init,
@@ -225,14 +242,15 @@ export class FleetHttp implements Disposable {
   }
 
   async #patiently<T>(
-    attempt: () => Promise<T>,
+    attempt: (timeoutMs: number) => Promise<T>,
     tries: number,
     signal: AbortSignal | undefined,
   ): Promise<T> {
     const { onRetry = () => {}, url } = this.#options;
     for (let done = 1;; done++) {
       try {
-        const result = await attempt();
+        const timeoutMs = Math.min(TIMEOUT_MS * 2 ** (done - 1), LONGEST_TIMEOUT_MS);
+        const result = await attempt(timeoutMs);
         if (done > 1) onRetry(`${url} answers again`);
         return result;
       } catch (error) {

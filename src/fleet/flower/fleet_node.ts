@@ -16,8 +16,8 @@ const HEARTBEAT_SECONDS = 30;
 const QUESTIONS_A_HEARTBEAT = 3;
 /** Share of that after which the next one is sent, and how much chance changes it. */
 const [SHARE, CHANCE] = [0.6, 0.15];
-/** Seconds after which a node without heartbeats counts as gone, and milliseconds between looks. */
-const [MISSED_SECONDS, REACTIVATE_MS] = [2 * QUESTIONS_A_HEARTBEAT * LONGEST_MS / 1000 + 10, 5000];
+/** Seconds after which a node without heartbeats counts as gone. */
+const MISSED_SECONDS = 2 * QUESTIONS_A_HEARTBEAT * LONGEST_MS / 1000 + 10;
 /** Flower's `ApiErrorCode.PUBLIC_KEY_ALREADY_IN_USE`. */
 const KEY_IN_USE = 23;
 /** A reply is lost if its node leaves within two seconds (measured with flwr 1.42). */
@@ -103,23 +103,28 @@ export class FleetNode {
   async #activated(refused: SuperLinkError | undefined, signal?: AbortSignal): Promise<bigint> {
     const { publicKey } = this.#identity;
     const request = { publicKey, heartbeatInterval: HEARTBEAT_SECONDS };
-    for (const began = performance.now();;) {
+    const began = performance.now();
+    for (let tries = 1;; tries++) {
       try {
         const { nodeId } = await this.#http.call("activate-node", request, { signal });
         this.#toldInterval = HEARTBEAT_SECONDS;
         return nodeId;
       } catch (error) {
-        if (refused === undefined || !(error instanceof SuperLinkError)) throw error;
-        if (refused.flowerCode !== KEY_IN_USE) {
+        if (!(error instanceof SuperLinkError)) throw error;
+        if (refused !== undefined && refused.flowerCode !== KEY_IN_USE) {
           throw new SuperLinkError(
             `${refused.message} For a SuperLink that takes registered nodes only, give it this box's ` +
               "public key: `flwr supernode register key.pub`",
           );
         }
-        // A node that ended without leaving counts as active until its heartbeats are missed.
+        // A node that ended without leaving counts as active until its heartbeats are missed, and so does one
+        // that an overloaded SuperLink has activated without an answer.
         if (await this.#isAlive(signal)) return this.#knownId!;
-        if (performance.now() - began > 1000 * MISSED_SECONDS) throw error;
-        await sleepUnlessAborted(REACTIVATE_MS, signal);
+        const isKeyElsewhere = refused !== undefined &&
+          performance.now() - began > 1000 * MISSED_SECONDS;
+        if (isKeyElsewhere) throw error;
+        if (tries === 1) this.#onNote(`${error.message}; trying again`);
+        await sleepUnlessAborted(backOff(tries), signal);
       }
     }
   }
