@@ -50,12 +50,19 @@ export const server = new Store(
   /** @type {ServerState} */ ({ reach: "asking", models: [], adapters: [], figures: [] }),
 );
 
+/** Numbers of the last question, and of the last that the page shows the answer of. */
+let [asked, shown] = [0, 0];
+
 /** Asks for what is served, now. */
 export async function refresh() {
   if (server.get().reach === "key") return;
+  const number = ++asked;
   try {
     const [props, { data: models }] = await Promise.all([getJson("props"), getJson("v1/models")]);
     const adapters = props.features.adapters ? await getJson("lora-adapters") : [];
+    // A later question may have been answered earlier, after a change.
+    if (number < shown) return;
+    shown = number;
     server.change({ reach: "reached", problem: undefined, props, models, adapters });
   } catch (error) {
     failed(error);
