@@ -18,6 +18,12 @@ Deno.test("PollPace asks less often the later answers are, up to a minute, and r
   assertEquals(Math.round(pace.intervalMs), 3000);
 });
 
+Deno.test("PollPace asks less often from the first answers on, where all are late", () => {
+  const pace = new PollPace();
+  for (let i = 0; i < 5; i++) pace.answered(30_000 - 1000 * i);
+  assert(pace.intervalMs > 30_000, `${pace.intervalMs}`);
+});
+
 Deno.test("PollPace keeps a SuperLink of 100 answers a second from being asked for more, by 1,000 and 3,000 nodes", () => {
   for (const boxes of [100, 1000, 3000]) {
     const pace = new PollPace();

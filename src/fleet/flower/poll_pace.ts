@@ -10,6 +10,8 @@ const POLL_MS = 3000;
 export const LONGEST_MS = 60_000;
 /** Milliseconds longer that a node waits for each millisecond that an answer was late. */
 const PATIENCE = 500;
+/** Milliseconds of an answer that count as those of the way there: most ways are shorter. */
+const LONGEST_WAY_MS = 250;
 /** Weight of the last answer in the mean. */
 const WEIGHT = 0.2;
 /** Waits are by chance up to this share longer, so that a fleet does not ask at once. */
@@ -17,7 +19,7 @@ const CHANCE = 1 / 3;
 
 export class PollPace {
   readonly #pollMs: number;
-  #quickestMs = Infinity;
+  #quickestMs = LONGEST_WAY_MS;
   #lateMs = 0;
 
   /** @param pollMs milliseconds between questions to a SuperLink that has little to do */
