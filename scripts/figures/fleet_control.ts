@@ -18,8 +18,8 @@ import type { ClientFigures } from "./fleet_control/clients.ts";
 const TOGETHER = 250;
 /** Numbers of an adapter: 64 KiB. */
 const NUMBERS = 16_384;
-/** Seconds in which boxes only ask. */
-const IDLE_S = 30;
+/** Seconds in which boxes only ask; as often, until most are answered within `CALM_MS`, but not for longer. */
+const [IDLE_S, CALM_MS, MOST_IDLE] = [30, 2000, 12];
 const AWAY_MS = 5000;
 /** Share of the boxes that a round waits for. */
 const REPLY_SHARE = 0.98;
@@ -139,10 +139,18 @@ async function measure(boxes: number): Promise<string[]> {
       joining.push(...figures.answered);
     }
     const joined = seconds(began);
+    console.error(`${boxes} have joined after ${joined.toFixed(0)} s`);
     await clients.figures();
-    await new Promise((resolve) => setTimeout(resolve, 1000 * IDLE_S));
-    const idle = await clients.figures();
+    let idle: ClientFigures;
+    let waits = 0;
+    do {
+      await new Promise((resolve) => setTimeout(resolve, 1000 * IDLE_S));
+      idle = await clients.figures();
+      const [typical, most] = [0.5, 0.99].map((share) => percentile(idle.answered, share));
+      console.error(`${idle.answered.length} calls, p50 ${typical} ms, p99 ${most} ms`);
+    } while (percentile(idle.answered, 0.9) > CALM_MS && ++waits < MOST_IDLE);
     const first = await round(link, folder, boxes);
+    console.error(`a round: ${first.seconds.toFixed(0)} s, ${first.replies} replies`);
     const busy = await clients.figures();
     const memory = peakMemory(link.pid);
     await link.kill();
@@ -159,6 +167,7 @@ async function measure(boxes: number): Promise<string[]> {
       if (seconds(restarted) > PATIENCE_MS / 1000) throw new Error(`${heard} have come back`);
     }
     const back = seconds(restarted);
+    console.error(`back after ${back.toFixed(0)} s`);
     const second = await round(link, folder, boxes);
     const last = await clients.figures();
     const failed = idle.failed + busy.failed + last.failed;
@@ -166,6 +175,7 @@ async function measure(boxes: number): Promise<string[]> {
       String(boxes),
       joined.toFixed(1),
       percentile(joining, 0.99).toFixed(0),
+      String(IDLE_S * waits),
       (idle.answered.length / IDLE_S).toFixed(0),
       `${percentile(idle.answered, 0.5).toFixed(0)}, ${percentile(idle.answered, 0.99).toFixed(0)}`,
       `${first.seconds.toFixed(1)} (${first.replies})`,
@@ -185,7 +195,14 @@ async function measure(boxes: number): Promise<string[]> {
 }
 
 const HEADERS = [
-  ...["boxes", "all have joined after s", "p99 ms", "calls/s while they wait", "p50, p99 ms"],
+  ...[
+    "boxes",
+    "all have joined after s",
+    "p99 ms",
+    "calm after s",
+    "calls/s while they wait",
+    "p50, p99 ms",
+  ],
   ...["a round, s (replies)", "calls/s, p99 ms", "back after a restart, s", "p99 ms"],
   ...["next round, s (replies)", "failed calls", "SuperLink's peak MB"],
 ];

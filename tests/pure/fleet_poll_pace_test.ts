@@ -7,14 +7,14 @@ Deno.test("PollPace asks as Flower's nodes do while answers are as quick as the 
   assertEquals([pace.waitMs(() => 0), pace.waitMs(() => 1)], [3000, 4000]);
 });
 
-Deno.test("PollPace asks less often the later answers are, up to a minute, and recovers", () => {
+Deno.test("PollPace asks less often the later answers are, up to three minutes, and recovers", () => {
   const pace = new PollPace();
   pace.answered(10);
   for (let i = 0; i < 40; i++) pace.answered(40);
   assert(Math.abs(pace.intervalMs - 18_000) < 300, `${pace.intervalMs}`);
   for (let i = 0; i < 40; i++) pace.answered(30_000);
-  assertEquals(Math.round(pace.intervalMs / 1000), 60);
-  for (let i = 0; i < 80; i++) pace.answered(10);
+  assertEquals(Math.round(pace.intervalMs / 1000), 180);
+  for (let i = 0; i < 100; i++) pace.answered(10);
   assertEquals(Math.round(pace.intervalMs), 3000);
 });
 

@@ -7,7 +7,7 @@
 /** Milliseconds between questions, as of Flower's own nodes. */
 const POLL_MS = 3000;
 /** Milliseconds between questions at most, chance aside. */
-export const LONGEST_MS = 60_000;
+export const LONGEST_MS = 180_000;
 /** Milliseconds longer that a node waits for each millisecond that an answer was late. */
 const PATIENCE = 500;
 /** Milliseconds of an answer that count as those of the way there: most ways are shorter. */
