@@ -1,11 +1,13 @@
 /**
- * What a SuperLink holds out: `deno run -A scripts/figures/fleet_control.ts [BOXES…]`, by itself 100 300 1000 3000.
+ * What a SuperLink holds out: `deno run -A scripts/figures/fleet_control.ts [BOXES…] [--fraction F]`, by itself
+ * 100 300 1000 3000. --fraction is the share of the boxes that a round asks; all if absent.
  *
  * Real clients, hundreds to a process, with adapters that are made up; a real SuperLink with a database, and the
  * server part of `fleet/`. Each number of boxes: all join at once, wait for a while, do a round; then the
  * SuperLink is killed, stays away for five seconds, starts again with its database, and does another round.
  * GRAFT_PYTHON must have flwr. Prints a table in Markdown.
  */
+import { parseArgs } from "@std/cli/parse-args";
 import { TextLineStream } from "@std/streams";
 import { fromFileUrl, join } from "@std/path";
 import { FLEET } from "../../tests/helpers/fleet_rounds.ts";
@@ -25,6 +27,9 @@ const AWAY_MS = 5000;
 const REPLY_SHARE = 0.98;
 /** Milliseconds that anything may take. */
 const PATIENCE_MS = 1_800_000;
+
+const flags = parseArgs(Deno.args, { string: ["fraction"], default: { fraction: "1" } });
+const fraction = Number(flags.fraction);
 
 /** Clients in several processes. */
 class Clients implements AsyncDisposable {
@@ -102,13 +107,15 @@ const roundMs = (boxes: number) => 600_000 + 800 * boxes;
 
 /** A round of all boxes: seconds until it is recorded, and usable replies; 0 for one that did not end. */
 async function round(link: SuperLink, folder: string, boxes: number) {
+  const asked = Math.ceil(fraction * boxes);
   const began = performance.now();
   const path = join(folder, `run-${began}`);
   const lost = { replies: 0 };
   try {
     await link.run(FLEET, {
       ...{ "rounds": 1, "aggregation": "average", "rank": 4, "min-boxes": boxes },
-      ...{ "min-replies": Math.floor(REPLY_SHARE * boxes), "reply-share": REPLY_SHARE },
+      ...(fraction < 1 ? { fraction } : {}),
+      ...{ "min-replies": Math.floor(REPLY_SHARE * asked), "reply-share": REPLY_SHARE },
       ...{ "save-path": path, "round-timeout": roundMs(boxes) / 1000 },
     });
   } catch (error) {
@@ -207,7 +214,7 @@ const HEADERS = [
   ...["next round, s (replies)", "failed calls", "SuperLink's peak MB"],
 ];
 
-const counts = Deno.args.length > 0 ? Deno.args.map(Number) : [100, 300, 1000, 3000];
+const counts = flags._.length > 0 ? flags._.map(Number) : [100, 300, 1000, 3000];
 const rows: string[][] = [];
 for (const boxes of counts) {
   rows.push(await measure(boxes));

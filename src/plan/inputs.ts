@@ -4,9 +4,9 @@ import type { DataType } from "../graph/dtype.ts";
 import { asDims } from "../graph/extents.ts";
 import { areEqual } from "../graph/extent_arithmetic.ts";
 import type { Extent } from "../graph/size.ts";
-import { packedFeatures } from "../ops/schema/packed_linear.ts";
+import { partialShapes } from "../ops/schema/partial_shapes.ts";
 import { TOKEN_TYPES } from "../graph/token_types.ts";
-import { type Dim, type Graph, MICROSOFT, type Node } from "../graph/types.ts";
+import { type Dim, type Graph, MICROSOFT } from "../graph/types.ts";
 import { BadInputError } from "../errors.ts";
 import { MASK_SUFFIX } from "./dropout.ts";
 
@@ -39,6 +39,8 @@ export function bindInputs(graph: Graph, shape: BatchShape): Map<string, BoundIn
     if (typeof length === "string") sizes.set(length, shape.length);
   }
   const bound = new Map<string, BoundInput>();
+  let head: { readonly size: number | undefined } | undefined;
+  const sizeOfHead = () => (head ??= { size: headSize(graph) }).size;
   for (const { name, type } of graph.inputs) {
     // An initializer that may be overridden need not be fed; masks are made inside the graph.
     if (graph.initializers.has(name) || name.endsWith(MASK_SUFFIX)) continue;
@@ -48,7 +50,7 @@ export function bindInputs(graph: Graph, shape: BatchShape): Map<string, BoundIn
     const dims = type.shape.map((dim, axis): Extent => {
       if (typeof dim === "number") return dim;
       const size = sizes.get(dim) ?? (/past/i.test(dim) ? 0 : undefined) ??
-        (isCache(name) ? cacheDim(graph, axis, shape) : undefined);
+        (isCache(name) ? cacheDim(axis, shape, sizeOfHead) : undefined);
       if (size !== undefined) return size;
       if (!isTokenInput(name) && !isCache(name)) throw unknownInput(name);
       throw new BadInputError(
@@ -148,9 +150,13 @@ export function isCache(name: string): boolean {
 }
 
 /** Caches are [batch, heads, past, head size]; exporters sometimes leave the head size symbolic. */
-function cacheDim(graph: Graph, axis: number, shape: BatchShape): Extent | undefined {
+function cacheDim(
+  axis: number,
+  shape: BatchShape,
+  headSize: () => Extent | undefined,
+): Extent | undefined {
   if (axis === 0) return shape.batch;
-  if (axis === 3) return headSize(graph);
+  if (axis === 3) return headSize();
   return undefined;
 }
 
@@ -165,28 +171,11 @@ function headSize(graph: Graph): number | undefined {
   if (attention === undefined) return undefined;
   const heads = intAttribute(attention, "num_heads", 0);
   const groups = intAttribute(attention, "kv_num_heads", heads);
-  const width = outputWidth(graph, attention.inputs[0]);
+  const width = partialShapes(graph).get(attention.inputs[0])?.at(-1);
   if (width !== undefined && heads > 0) {
     const packed = (attention.inputs[1] ?? "") === "";
     return width / (packed ? heads + 2 * groups : heads);
   }
   const cos = graph.initializers.get(attention.inputs[7] ?? "");
   return cos === undefined ? undefined : cos.dims[1] * 2;
-}
-
-/** Last dimension of a value that a linear layer produces, its bias and rotation included. */
-function outputWidth(graph: Graph, value: string): number | undefined {
-  const node: Node | undefined = graph.nodes.find((n) => n.outputs.includes(value));
-  if (node === undefined) return undefined;
-  const packed = packedFeatures(node);
-  if (packed !== undefined) return packed.outFeatures || undefined;
-  if (node.opType === "RotaryEmbedding") return outputWidth(graph, node.inputs[0]);
-  for (const input of node.inputs) {
-    const dims = graph.initializers.get(input)?.dims;
-    if (dims !== undefined && dims.length > 0) return dims[dims.length - 1];
-  }
-  // An adapter is added to a projection's output, which has the same width; DoRA also multiplies it.
-  return ["Add", "Mul", "Cast"].includes(node.opType)
-    ? outputWidth(graph, node.inputs[0])
-    : undefined;
 }

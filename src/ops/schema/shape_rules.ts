@@ -46,12 +46,25 @@ function broadcastOf(a: PartialShape, b: PartialShape): PartialShape {
   });
 }
 
-const matMul: Rule = ({ shape }) => {
+/** Products whose operands an attribute may transpose. */
+const matMulRank: Rule = ({ shape }) => {
   const [a, b] = [shape(0)?.length, shape(1)?.length];
   if (a === undefined || b === undefined || a === 0 || b === 0) return undefined;
   const batch = Math.max(a, b, 2) - 2;
   return unknown(batch + (a > 1 ? 1 : 0) + (b > 1 ? 1 : 0));
 };
+
+/** Sizes of rows and columns; leading dimensions are broadcast and unknown. */
+const matMul: Rule = (asked) => {
+  const [a, b, product] = [asked.shape(0), asked.shape(1), matMulRank(asked)];
+  if (a === undefined || b === undefined || product === undefined) return undefined;
+  const ends = [...(a.length > 1 ? [a.at(-2)] : []), ...(b.length > 1 ? [b.at(-1)] : [])];
+  return [...product.slice(0, product.length - ends.length), ...ends];
+};
+
+/** The weight is packed: an attribute has its columns. */
+const packedMatMul: Rule = ({ node, shape }) =>
+  shape(0) && [...shape(0)!.slice(0, -1), intAttribute(node, "N", 0) || undefined];
 
 /** A list of sizes has an entry per dimension. */
 const asLongAs = (input: number): Rule => ({ shape, numbers }) =>
@@ -174,15 +187,16 @@ const rows: readonly (readonly [Rule, string])[] = [
   [same, "com.microsoft.RotaryEmbedding com.microsoft.BiasAdd com.microsoft.BiasSoftmax"],
   [same, "com.microsoft.DequantizeLinear com.microsoft.QuantizeLinear"],
   [sameRank, "Transpose Split Pad Tile TopK Upsample Resize Conv ConvInteger AveragePool MaxPool"],
+  [packedMatMul, "com.microsoft.MatMulNBits com.microsoft.MatMulBnb4"],
   [
     sameRank,
-    "com.microsoft.MatMulNBits com.microsoft.MatMulBnb4 com.microsoft.GroupQueryAttention",
+    "com.microsoft.GroupQueryAttention com.microsoft.Attention com.microsoft.QAttention ReverseSequence",
   ],
-  [sameRank, "com.microsoft.Attention com.microsoft.QAttention ReverseSequence"],
   [broadcast, "Add Sub Mul Div Pow Mod Min Max Sum Mean And Or Xor Equal Greater GreaterOrEqual"],
   [broadcast, "Less LessOrEqual Where PRelu BitShift BitwiseAnd BitwiseOr BitwiseXor"],
-  [matMul, "MatMul MatMulInteger com.microsoft.FusedMatMul com.microsoft.DynamicQuantizeMatMul"],
-  [matMul, "com.microsoft.MatMulIntegerToFloat com.microsoft.TransposeMatMul"],
+  [matMul, "MatMul MatMulInteger com.microsoft.DynamicQuantizeMatMul"],
+  [matMul, "com.microsoft.MatMulIntegerToFloat"],
+  [matMulRank, "com.microsoft.FusedMatMul com.microsoft.TransposeMatMul"],
   [ofRank(2), "Gemm Flatten NonZero com.microsoft.FusedGemm com.microsoft.QGemm"],
   [ofRank(3), "com.microsoft.EmbedLayerNormalization com.microsoft.GroupQueryAttention"],
   [ofRank(3), "com.microsoft.MultiHeadAttention"],
