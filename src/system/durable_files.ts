@@ -65,14 +65,15 @@ export function syncFile(path: string): void {
 /** A file's content, in one piece or in several one after the other. */
 export type FileContent = Uint8Array | readonly Uint8Array[];
 
+function writeAll(file: Deno.FsFile, part: Uint8Array): void {
+  for (let done = 0; done < part.length;) done += file.writeSync(part.subarray(done));
+}
+
 /** Writes a new file and puts its content on the disk. */
 function writeAndSync(path: string, content: FileContent): void {
   attempt("write", path, () => {
     using file = Deno.openSync(path, { write: true, create: true, truncate: true });
-    for (const part of content instanceof Uint8Array ? [content] : content) {
-      let done = 0;
-      while (done < part.length) done += file.writeSync(part.subarray(done));
-    }
+    for (const part of content instanceof Uint8Array ? [content] : content) writeAll(file, part);
     file.syncSync();
   });
 }
@@ -119,20 +120,20 @@ export async function replaceFileInParts(
   parts: AsyncIterable<Uint8Array>,
 ): Promise<void> {
   const unfinished = sibling(path, basename(path));
-  writeAndSync(unfinished, []);
+  using file = attempt(
+    "write",
+    path,
+    () => Deno.openSync(unfinished, { write: true, create: true, truncate: true }),
+  );
   try {
-    for await (const part of parts) append(unfinished, part);
-    syncFile(unfinished);
+    for await (const part of parts) attempt("write", path, () => writeAll(file, part));
+    attempt("write", path, () => file.syncSync());
     rename(unfinished, path);
   } catch (error) {
     remove(unfinished);
     throw error;
   }
   syncDirectory(dirname(path));
-}
-
-function append(path: string, content: Uint8Array): void {
-  attempt("write", path, () => Deno.writeFileSync(path, content, { append: true }));
 }
 
 /**

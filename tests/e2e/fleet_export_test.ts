@@ -1,5 +1,5 @@
 /** A fleet's release carried by Mender and by a folder: written by graft, installed by Mender's own client. */
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertMatch, assertNotEquals, assertStringIncludes } from "@std/assert";
 import { dirname, fromFileUrl, join } from "@std/path";
 import { fleetStore, operatorIn } from "../helpers/fleet_operator.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
@@ -124,6 +124,7 @@ testNeeding(
       // Bytes that the operator has not signed.
       const forged = await box.run("install", await damaged(first, path));
       assertEquals(forged.code, 1, forged.output);
+      assertMatch(forged.output, /no trusted key has signed this order/);
 
       const folder = join(path, "stick");
       const copied = await graft("fleet", "export", folder, "--public-key", pub, ...server);
@@ -148,6 +149,7 @@ async function damaged(artifact: string, path: string): Promise<string> {
   const order = join(folder, "order.dsse.json");
   const envelope = JSON.parse(Deno.readTextFileSync(order));
   const payload = atob(envelope.payload).replace('"why":"release', '"why":"forged');
+  assertNotEquals(btoa(payload), envelope.payload);
   Deno.writeTextFileSync(order, JSON.stringify({ ...envelope, payload: btoa(payload) }));
   const files = [...Deno.readDirSync(folder)].map(({ name }) => name)
     .filter((name) => name === "order.dsse.json" || /^[0-9a-f]{64}$/.test(name));

@@ -1,8 +1,8 @@
 /** `graft fleet export`: writes the newest release for another way to boxes than the fleet's server. */
 import { EXIT, UsageError } from "../../errors.ts";
 import { exportFolder } from "../../fleet/export/export_folder.ts";
-import { givenRelease } from "../../fleet/export/given_release.ts";
 import { menderArtifact } from "../../fleet/export/mender_artifact.ts";
+import { FleetDesk } from "../../fleet/operator/fleet_desk.ts";
 import { replaceFileInParts } from "../../system/durable_files.ts";
 import { command } from "../command.ts";
 import { list, text } from "../flags.ts";
@@ -59,12 +59,12 @@ export default command({
       );
     }
     await using store = await storeOf(flags, "graft fleet export");
-    const release = await givenRelease(store, flags.bucket, trustedKeysOf(flags));
-    const { order } = release;
+    const given = await new FleetDesk(store, flags.bucket, trustedKeysOf(flags)).newest();
+    const { order } = given;
     if (isMender) {
       const artifactName = flags.artifactName ?? order.target?.name ?? `order-${order.sequence}`;
-      await replaceFileInParts(path, menderArtifact(release, { artifactName, deviceTypes }));
-    } else await exportFolder(release, path);
+      await replaceFileInParts(path, menderArtifact(store, given, { artifactName, deviceTypes }));
+    } else await exportFolder(store, given, path);
     terminal.print(`Order ${order.sequence}: ${order.why}, to ${path}`);
     if (order.open < 1) {
       terminal.note(

@@ -6,9 +6,11 @@
  *
  * Source: mender-artifact, "Mender artifact file format", version 3.
  */
-import { createHash } from "node:crypto";
-import type { GivenRelease } from "./given_release.ts";
-import { TAR_END, tarBytes, tarHeader, tarOf, tarPadding } from "./tar.ts";
+import type { GivenOrder } from "../operator/fleet_desk.ts";
+import { digestOf } from "../operator/release_files.ts";
+import { piecesOf } from "../release/order.ts";
+import type { FleetStore } from "../store/store.ts";
+import { TAR_END, tarBytes, tarEntry, tarHeader, tarOf, tarPadding } from "./tar.ts";
 
 /** Name of the update module. */
 export const MENDER_MODULE = "graft";
@@ -21,7 +23,6 @@ export interface MenderSettings {
   readonly deviceTypes: readonly string[];
 }
 
-const sha256 = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
 const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value));
 
 /**
@@ -31,9 +32,11 @@ const json = (value: unknown) => new TextEncoder().encode(JSON.stringify(value))
  * @throws {ServerError} if the store does not answer
  */
 export async function* menderArtifact(
-  { order, envelope, pieces, readPiece }: GivenRelease,
+  store: FleetStore,
+  { order, envelope }: GivenOrder,
   { artifactName, deviceTypes }: MenderSettings,
 ): AsyncGenerator<Uint8Array> {
+  const pieces = piecesOf(order.target);
   const modifiedAt = Math.floor(Date.parse(order.issuedAt) / 1000);
   const version = json({ format: "mender", version: 3 });
   const header = tarOf(
@@ -58,33 +61,23 @@ export async function* menderArtifact(
     modifiedAt,
   );
   const digests = new Map([
-    ["data/0000/order.dsse.json", sha256(envelope)],
+    ["data/0000/order.dsse.json", digestOf(envelope)],
     ...[...pieces.keys()].map((digest) => [`data/0000/${digest}`, digest] as const),
-    ["header.tar", sha256(header)],
-    ["version", sha256(version)],
+    ["header.tar", digestOf(header)],
+    ["version", digestOf(version)],
   ]);
   const lines = [...digests].sort(([a], [b]) => a < b ? -1 : 1)
     .map(([name, digest]) => `${digest}  ${name}\n`);
   const manifest = new TextEncoder().encode(lines.join(""));
-  for (
-    const [name, bytes] of [["version", version], ["manifest", manifest], [
-      "header.tar",
-      header,
-    ]] as const
-  ) {
-    yield* file(name, bytes);
-  }
+  const first = new Map([["version", version], ["manifest", manifest], ["header.tar", header]]);
+  for (const [name, bytes] of first) yield* tarEntry(name, bytes, modifiedAt);
   const dataBytes = tarBytes([envelope.length, ...pieces.values()]);
   yield tarHeader("data/0000.tar", dataBytes, modifiedAt);
-  yield* file("order.dsse.json", envelope);
-  for (const [digest, sizeBytes] of pieces) yield* file(digest, await readPiece(digest, sizeBytes));
+  yield* tarEntry("order.dsse.json", envelope, modifiedAt);
+  for (const [digest, sizeBytes] of pieces) {
+    yield* tarEntry(digest, await store.piece(digest, sizeBytes), modifiedAt);
+  }
   yield TAR_END;
   yield tarPadding(dataBytes);
   yield TAR_END;
-
-  function* file(name: string, bytes: Uint8Array) {
-    yield tarHeader(name, bytes.length, modifiedAt);
-    yield bytes;
-    yield tarPadding(bytes.length);
-  }
 }

@@ -4,6 +4,7 @@
  * Source: POSIX.1-2017, pax, "ustar Interchange Format"; GNU tar's manual, "Basic Tar Format", for sizes in
  * binary.
  */
+import { concat } from "@std/bytes/concat";
 
 /** Bytes of a header, and what the content of each file is filled up to. */
 const BLOCK = 512;
@@ -55,19 +56,23 @@ export function tarHeader(
   return header;
 }
 
+/** A regular file with its header, in parts. */
+export const tarEntry = (
+  name: string,
+  bytes: Uint8Array,
+  modifiedAt: number,
+): readonly Uint8Array[] => [
+  tarHeader(name, bytes.length, modifiedAt),
+  bytes,
+  tarPadding(bytes.length),
+];
+
 /** A small archive in memory. */
-export function tarOf(
+export const tarOf = (
   files: ReadonlyMap<string, Uint8Array>,
   modifiedAt: number,
-): Uint8Array<ArrayBuffer> {
-  const parts = [...files].flatMap(([name, bytes]) => [
-    ...[tarHeader(name, bytes.length, modifiedAt), bytes, tarPadding(bytes.length)],
+): Uint8Array<ArrayBuffer> =>
+  concat([
+    ...[...files].flatMap(([name, bytes]) => tarEntry(name, bytes, modifiedAt)),
+    TAR_END,
   ]);
-  const all = new Uint8Array(tarBytes([...files.values()].map(({ length }) => length)));
-  let at = 0;
-  for (const part of parts) {
-    all.set(part, at);
-    at += part.length;
-  }
-  return all;
-}

@@ -1,7 +1,7 @@
 /**
- * How often a node asks for messages: as Flower's own nodes, and less often while the SuperLink takes longer
- * to answer than it can. A SuperLink answers about a hundred questions a second (docs/fleet.md); a fleet
- * that asks for more would have it answer nothing else.
+ * How often a node asks for messages: as Flower's own nodes, and less often while answers take longer than
+ * the quickest did. A SuperLink answers about a hundred questions a second (docs/fleet.md); a fleet that
+ * asks more than that would have it answer nothing else.
  */
 
 /** Milliseconds between questions, as of Flower's own nodes. */

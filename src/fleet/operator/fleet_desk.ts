@@ -10,6 +10,8 @@ import { type Moment, releasesOf } from "./orders.ts";
 /** The newest order with its revision. */
 export interface GivenOrder {
   readonly order: Order;
+  /** The order with its signature. */
+  readonly envelope: Uint8Array;
   readonly revision: number;
 }
 
@@ -26,7 +28,8 @@ export class FleetDesk {
     const stored = await this.store.order();
     if (stored === undefined) return undefined;
     const { bytes, revision } = stored;
-    return { order: openOrder(bytes, this.keys, this.fleet, this.store.address), revision };
+    const order = openOrder(bytes, this.keys, this.fleet, this.store.address);
+    return { order, envelope: bytes, revision };
   }
 
   /**

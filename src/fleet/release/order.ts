@@ -84,10 +84,10 @@ export function releaseId({ name, kind, publishedAt, files }: Release): string {
 export const releaseBytes = ({ files }: Release): number =>
   files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
 
-/** All different pieces of a release with their sizes in bytes. */
-export function piecesOf({ files }: Release): ReadonlyMap<string, number> {
+/** All different pieces of a release with their sizes in bytes; none where there is no release. */
+export function piecesOf(release: Release | null): ReadonlyMap<string, number> {
   return new Map(
-    files.flatMap(({ sizeBytes, pieces }) =>
+    release?.files.flatMap(({ sizeBytes, pieces }) =>
       pieces.map((digest, i) => [digest, Math.min(PIECE_BYTES, sizeBytes - i * PIECE_BYTES)])
     ),
   );
