@@ -165,13 +165,15 @@ function cacheDim(
  * its rotary cache.
  */
 function headSize(graph: Graph): number | undefined {
-  const attention = graph.nodes.find((node) =>
+  const at = graph.nodes.findIndex((node) =>
     node.domain === MICROSOFT && /^(GroupQuery|MultiHead)Attention$/.test(node.opType)
   );
-  if (attention === undefined) return undefined;
+  if (at < 0) return undefined;
+  const attention = graph.nodes[at];
   const heads = intAttribute(attention, "num_heads", 0);
   const groups = intAttribute(attention, "kv_num_heads", heads);
-  const width = partialShapes(graph).get(attention.inputs[0])?.at(-1);
+  const before = { ...graph, nodes: graph.nodes.slice(0, at) };
+  const width = partialShapes(before).get(attention.inputs[0])?.at(-1);
   if (width !== undefined && heads > 0) {
     const packed = (attention.inputs[1] ?? "") === "";
     return width / (packed ? heads + 2 * groups : heads);

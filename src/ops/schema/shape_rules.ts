@@ -63,8 +63,10 @@ const matMul: Rule = (asked) => {
 };
 
 /** The weight is packed: an attribute has its columns. */
-const packedMatMul: Rule = ({ node, shape }) =>
-  shape(0) && [...shape(0)!.slice(0, -1), intAttribute(node, "N", 0) || undefined];
+const packedMatMul: Rule = ({ node, shape }) => {
+  const rows = shape(0);
+  return rows && [...rows.slice(0, -1), intAttribute(node, "N", 0) || undefined];
+};
 
 /** A list of sizes has an entry per dimension. */
 const asLongAs = (input: number): Rule => ({ shape, numbers }) =>
