@@ -65,7 +65,7 @@ export async function refresh() {
     shown = number;
     server.change({ reach: "reached", problem: undefined, props, models, adapters });
   } catch (error) {
-    failed(error);
+    if (number > shown) failed(error);
   }
 }
 
