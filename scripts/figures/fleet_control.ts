@@ -30,6 +30,10 @@ const PATIENCE_MS = 1_800_000;
 
 const flags = parseArgs(Deno.args, { string: ["fraction"], default: { fraction: "1" } });
 const fraction = Number(flags.fraction);
+if (!(fraction > 0 && fraction <= 1)) {
+  console.error(`graft: --fraction must be > 0 and <= 1: current value is ${flags.fraction}`);
+  Deno.exit(2);
+}
 
 /** Clients in several processes. */
 class Clients implements AsyncDisposable {

@@ -75,13 +75,15 @@ try {
           ...[name, `${ranks}`, summed[i].name, `${one.repeats}`],
           ...[figure.p50Ms, figure.p99Ms].map((ms) => ms.toFixed(ms < 10 ? 2 : 0)),
           ...[millions(one.bytesSent), millions(formula), ratio(one.bytesSent, formula)],
+          `${(100 * 8 * formula / bitsPerSecond / (figure.p50Ms / 1000)).toFixed(1)}%`,
         ]);
       }
     }
   }
   // deno-fmt-ignore
   console.log(markdownTable(
-    ["wire", "boards", "sum of", "sums", "p50 ms", "p99 ms", "sent MB", "2(N−1)/N·S MB", "ratio"], rows));
+    ["wire", "boards", "sum of", "sums", "p50 ms", "p99 ms", "sent MB", "2(N−1)/N·S MB", "ratio", "of the rate"],
+    rows));
   console.log(`\n${streams.join("\n")}\n`);
   const steps = [];
   for (const ranks of RANKS) {
