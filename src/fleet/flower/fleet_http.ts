@@ -32,7 +32,7 @@ const MEDIA_TYPE = "application/protobuf";
  * Longest waits for an answer, the first and the last. They double from try to try: an overloaded SuperLink
  * works on calls that nobody waits for any longer, too.
  */
-const [TIMEOUT_MS, LONGEST_TIMEOUT_MS] = [60_000, 240_000];
+const [TIMEOUT_MS, LONGEST_TIMEOUT_MS] = [120_000, 240_000];
 /** Largest answer unless the caller allows more; bounds what decoding its messages can take. */
 const LARGEST_ANSWER = 256 << 10;
 /** Statuses that may be others next time: of proxies, of a server that starts or is overloaded. */
@@ -57,6 +57,8 @@ export interface CallOptions {
   readonly limit?: number;
   /** Most tries; default without end. */
   readonly tries?: number;
+  /** Told for how many milliseconds a try waited, if an answer came or the wait was too long. */
+  readonly onWaited?: (milliseconds: number) => void;
 }
 
 /** One try of a call. */
@@ -94,14 +96,14 @@ export class FleetHttp implements Disposable {
   async call<C extends FleetCall>(
     name: C,
     request: MessageInitShape<ReturnType<typeof flowerSchema<(typeof CALLS)[C][0]>>>,
-    { signal, limit = LARGEST_ANSWER, tries = Infinity }: CallOptions = {},
+    { signal, limit = LARGEST_ANSWER, tries = Infinity, onWaited = () => {} }: CallOptions = {},
   ): Promise<FlowerProto<(typeof CALLS)[C][1]>> {
     const [asked, answered] = CALLS[name];
     const schema = flowerSchema(asked);
     // deno-lint-ignore no-explicit-any -- the types of a table's entries do not meet
     const body = toBinary(schema, create(schema, request as any) as any) as Uint8Array<ArrayBuffer>;
     const bytes = await this.#patiently(
-      (timeoutMs) => this.#post(name, body, { limit, signal, timeoutMs }),
+      (timeoutMs) => timed(() => this.#post(name, body, { limit, signal, timeoutMs }), onWaited),
       tries,
       signal,
     );
@@ -197,7 +199,9 @@ export class FleetHttp implements Disposable {
     ) {
       return this.#strange("it does not answer in HTTP", error);
     }
-    return new Transient(error.name === "TimeoutError" ? "no answer" : "no connection");
+    return error.name === "TimeoutError"
+      ? new NoAnswer("no answer")
+      : new Transient("no connection");
   }
 
   #refusal(
@@ -269,6 +273,25 @@ export class FleetHttp implements Disposable {
 
 /** A failure that may not occur again. */
 class Transient extends Error {}
+
+/** The wait for an answer was too long. */
+class NoAnswer extends Transient {}
+
+async function timed<T>(
+  attempt: () => Promise<T>,
+  onWaited: (milliseconds: number) => void,
+): Promise<T> {
+  const began = performance.now();
+  const tell = () => onWaited(performance.now() - began);
+  try {
+    const answer = await attempt();
+    tell();
+    return answer;
+  } catch (error) {
+    if (error instanceof NoAnswer) tell();
+    throw error;
+  }
+}
 
 /** Largest description of an interface: Flower's has a quarter of this. */
 const LARGEST_OPEN_API = 4 << 20;

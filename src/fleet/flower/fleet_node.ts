@@ -14,8 +14,8 @@ import type { Records } from "./records.ts";
 const HEARTBEAT_SECONDS = 30;
 /** A node that asks for messages rarely, because the SuperLink has much to do, has more time for this. */
 const QUESTIONS_A_HEARTBEAT = 3;
-/** Share of that after which the next one is sent, and how much chance changes it. */
-const [SHARE, CHANCE] = [0.6, 0.15];
+/** Share of that after which the next one is sent, and how much chance adds to it. */
+const [SHARE, CHANCE] = [0.4, 0.35];
 /** Seconds after which a node without heartbeats counts as gone. */
 const MISSED_SECONDS = 2 * QUESTIONS_A_HEARTBEAT * LONGEST_MS / 1000 + 10;
 /** Flower's `ApiErrorCode.PUBLIC_KEY_ALREADY_IN_USE`. */
@@ -51,6 +51,9 @@ export class FleetNode {
   #toldInterval = HEARTBEAT_SECONDS;
   readonly #ending = new AbortController();
   readonly #pace: PollPace;
+  /** A fleet that joins at once keeps the SuperLink busy before it has asked for anything. */
+  readonly #onWaited = (milliseconds: number) => this.#pace.answered(milliseconds);
+  #hasAsked = false;
   #answeredAt = -Infinity;
 
   constructor(
@@ -93,7 +96,7 @@ export class FleetNode {
   async #register(signal?: AbortSignal): Promise<SuperLinkError | undefined> {
     const { publicKey } = this.#identity;
     try {
-      await this.#http.call("register-node", { publicKey }, { signal });
+      await this.#http.call("register-node", { publicKey }, { signal, onWaited: this.#onWaited });
     } catch (error) {
       if (error instanceof SuperLinkError && error.exitCode === EXIT.access) return error;
       throw error;
@@ -106,7 +109,8 @@ export class FleetNode {
     const began = performance.now();
     for (let tries = 1;; tries++) {
       try {
-        const { nodeId } = await this.#http.call("activate-node", request, { signal });
+        const options = { signal, onWaited: this.#onWaited };
+        const { nodeId } = await this.#http.call("activate-node", request, options);
         this.#toldInterval = HEARTBEAT_SECONDS;
         return nodeId;
       } catch (error) {
@@ -191,10 +195,11 @@ export class FleetNode {
    * @throws {BadInputError} for one that cannot be answered; the next call goes on behind it
    */
   async receive(signal?: AbortSignal): Promise<MessageHeader | undefined> {
+    if (!this.#hasAsked) await sleepUnlessAborted(this.#pace.firstWaitMs(), signal);
+    this.#hasAsked = true;
     const node = { nodeId: this.#id };
-    const began = performance.now();
-    const { messagesList } = await this.#call("pull-messages", { node }, { signal });
-    this.#pace.answered(performance.now() - began);
+    const options = { signal, onWaited: this.#onWaited };
+    const { messagesList } = await this.#call("pull-messages", { node }, options);
     const [message] = messagesList;
     return message === undefined ? undefined : readHeader(message.metadata, this.#id);
   }
