@@ -45,6 +45,7 @@ testUnderSystemd(
     const status = await systemd.graft("service", "status");
     assertMatch(status.stdout, /graft\.service +active \(running\)/);
     assertMatch(status.stdout, /graft-train\.timer +active \(waiting\)/);
+    assert(!/not installed|graft-fleet|graft-follow/.test(status.stdout), status.stdout);
 
     const removed = await systemd.graft("service", "uninstall", "--purge");
     assertEquals(removed.code, 0, removed.stderr);

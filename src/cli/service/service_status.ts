@@ -13,6 +13,9 @@ import { printTable } from "../terminal/table.ts";
 /** systemd's state of a unit. */
 type UnitState = Readonly<Record<string, string>>;
 
+/** Units that every service has; the others are shown where they are installed. */
+const EVERYWHERE: ReadonlySet<string> = new Set([UNITS.service, UNITS.train, UNITS.timer]);
+
 const PROPERTIES = [
   "LoadState",
   "ActiveState",
@@ -60,7 +63,9 @@ export default command({
       }));
       return EXIT.ok;
     }
-    const rows = Object.entries(units ?? {});
+    const rows = Object.entries(units ?? {}).filter(([name, unit]) =>
+      EVERYWHERE.has(name) || isInstalled(unit)
+    );
     if (units === undefined) terminal.print("systemd does not answer");
     else {
       printTable(rows, [
@@ -88,8 +93,10 @@ export default command({
   },
 });
 
+const isInstalled = (unit: UnitState) => unit.LoadState !== "not-found";
+
 function stateOf(unit: UnitState): string {
-  if (unit.LoadState === "not-found") return "not installed";
+  if (!isInstalled(unit)) return "not installed";
   const result = unit.Result === "success" || !unit.Result ? "" : `, ${unit.Result}`;
   return `${unit.ActiveState} (${unit.SubState})${result}`;
 }
