@@ -25,7 +25,7 @@ export class RollCall {
   /** As rank 0: the answers that have not come, by rank; `undefined` for one that cannot be asked. */
   readonly #owed = new Map<number, MpiRequest | undefined>();
   /** Messages on their way, whose bytes must stay. */
-  readonly #sent: MpiRequest[] = [];
+  #sent: MpiRequest[] = [];
   /** Milliseconds of the wait after which it asked last. */
   #askedAtMs: number | undefined;
 
@@ -71,6 +71,7 @@ export class RollCall {
 
   #ask(waitedMs: number): void {
     this.#askedAtMs = waitedMs;
+    this.#forgetArrived();
     for (let rank = 1; rank < this.#mpi.size; rank++) {
       // One that was slow owes the answer to an earlier question.
       if (this.#owed.has(rank)) continue;
@@ -82,8 +83,14 @@ export class RollCall {
     }
   }
 
+  /** A run lasts for days: what has arrived is not kept. */
+  #forgetArrived(): void {
+    this.#sent = this.#sent.filter((request) => !unlessBroken(() => request.test()));
+  }
+
   #answer(): void {
     if (!this.#mpi.hasMessage(0, ASKED)) return;
+    this.#forgetArrived();
     this.#sent.push(
       this.#mpi.receive(new Uint8Array(1), 0, ASKED),
       this.#mpi.send(new Uint8Array(1), 0, ANSWERED),
