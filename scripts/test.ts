@@ -1,6 +1,6 @@
 /**
  * The everyday tests, tier by tier: `deno task test [TIER…] [-- flags of deno test]`. Some files at a
- * time, in processes beside each other (GRAFT_TEST_JOBS, else one for each core).
+ * time, in processes beside each other (GRAFT_TEST_JOBS, else one for each core, and one more for e2e).
  *
  * What failed is told once more in the end. The last line is `N passed, N failed`; the exit code is 1
  * where any test failed or a tier did not run. Skipped tests print `skipped: why` where they are
@@ -15,6 +15,8 @@ import { PythonForks } from "../tests/helpers/run_python.ts";
 interface Tier {
   /** What its tests may do. */
   readonly permissions: readonly string[];
+  /** Processes more than cores: for tests that wait a part of their time. */
+  readonly jobsMore?: number;
   /** Test files of one process: variables, working folder and the state of modules are shared. */
   readonly filesAtOnce: number;
   /** Files that take longest, in their order: begun first, so that nothing waits for them in the end. */
@@ -35,10 +37,11 @@ const TIERS: Readonly<Record<string, Tier>> = {
     filesAtOnce: 6,
     examples: ["mod.ts", "src", "ffi", "docs/library.md"],
   },
-  // Most of a file's time goes by in processes of graft.
+  // Most of a file's time goes by in processes of graft, which it starts, stops and waits for.
   e2e: {
     permissions: ["-A"],
     filesAtOnce: 1,
+    jobsMore: 1,
     slowest: [
       "service_train_test.ts",
       "service_systemd_test.ts",
@@ -230,8 +233,12 @@ function testFiles(tier: string): string[] {
     .map((name) => `tests/${tier}/${name}`);
 }
 
-/** Processes at a time: `GRAFT_TEST_JOBS`, else as many as cores and memory allow. */
-export function jobCount(): number {
+/**
+ * Processes at a time: `GRAFT_TEST_JOBS`, else as many as memory and cores allow.
+ *
+ * @param more than cores
+ */
+export function jobCount(more = 0): number {
   const asked = Deno.env.get("GRAFT_TEST_JOBS");
   if (asked !== undefined) {
     const jobs = Number(asked);
@@ -240,7 +247,7 @@ export function jobCount(): number {
     Deno.exit(2);
   }
   const fitting = Math.floor(Deno.systemMemoryInfo().total / JOB_BYTES);
-  return Math.max(1, Math.min(navigator.hardwareConcurrency, fitting));
+  return Math.max(1, Math.min(navigator.hardwareConcurrency + more, fitting));
 }
 
 /** What processes of graft are started from; `undefined` where that is the compiled one, or the source. */
@@ -266,7 +273,6 @@ if (import.meta.main) {
   const tiers = named.length > 0 ? named : Object.keys(TIERS);
   // Trainings and merges beside a server have it, too: other tests must not starve them.
   setPriority(LOWEST_PRIORITY);
-  const jobs = jobCount();
   const directory = await Deno.makeTempDir({ prefix: "graft-tests-" });
   const counted: Counts[] = [];
   const told: string[] = [];
@@ -279,7 +285,7 @@ if (import.meta.main) {
       Deno.env.set(name, value);
     }
     for (const tier of tiers) {
-      const { permissions, filesAtOnce, examples } = TIERS[tier];
+      const { permissions, filesAtOnce, jobsMore, examples } = TIERS[tier];
       console.log(`--- tests/${tier}`);
       const start = performance.now();
       const all = [...permissions, ...flags];
@@ -291,7 +297,7 @@ if (import.meta.main) {
       const counts = sumCounts(
         await inTurns(
           groups,
-          jobs,
+          jobCount(jobsMore),
           (run, i) => run(join(directory, `${tier}-${i}.xml`)),
         ),
       );
