@@ -5,7 +5,7 @@ import {
   SuperLinkError,
   UnknownNodeError,
 } from "../../src/fleet/flower/fleet_error.ts";
-import { FleetHttp } from "../../src/fleet/flower/fleet_http.ts";
+import { firstTimeoutMs, FleetHttp } from "../../src/fleet/flower/fleet_http.ts";
 import { FleetNode } from "../../src/fleet/flower/fleet_node.ts";
 import { NodeIdentity } from "../../src/fleet/flower/identity.ts";
 import { flowerSchema } from "../../src/fleet/flower/proto.ts";
@@ -55,6 +55,15 @@ Deno.test("FleetHttp.call() tries again while a server is not there, and says so
     },
   );
 });
+
+Deno.test("firstTimeoutMs() is two minutes after an answer that took more than half a minute, else one", () =>
+  assertEquals([0, 1000, 29_000, 31_000, 60_000].map(firstTimeoutMs), [
+    60_000,
+    60_000,
+    60_000,
+    120_000,
+    120_000,
+  ]));
 
 Deno.test("FleetHttp.call() ends when it is told to, also while it waits for another try", () =>
   withServer(() => new Response(null, { status: 503 }), async (http) => {

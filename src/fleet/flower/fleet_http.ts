@@ -29,10 +29,20 @@ export type FleetCall = keyof typeof CALLS;
 
 const MEDIA_TYPE = "application/protobuf";
 /**
- * Longest waits for an answer, the first and the last. They double from try to try: an overloaded SuperLink
- * works on calls that nobody waits for any longer, too.
+ * Longest waits for an answer, the first and the last. They double from try to try, and begin with twice as
+ * much after an answer that took half of it: an overloaded SuperLink works on calls that nobody waits for any
+ * longer, too.
  */
-const [TIMEOUT_MS, LONGEST_TIMEOUT_MS] = [120_000, 240_000];
+const [TIMEOUT_MS, LONGEST_TIMEOUT_MS] = [60_000, 240_000];
+/**
+ * Milliseconds to wait for an answer at the first try.
+ *
+ * @param lastMs milliseconds that were waited for the answer before
+ */
+export function firstTimeoutMs(lastMs: number): number {
+  return lastMs > TIMEOUT_MS / 2 ? 2 * TIMEOUT_MS : TIMEOUT_MS;
+}
+
 /** Largest answer unless the caller allows more; bounds what decoding its messages can take. */
 const LARGEST_ANSWER = 256 << 10;
 /** Statuses that may be others next time: of proxies, of a server that starts or is overloaded. */
@@ -72,6 +82,8 @@ interface Attempt {
 export class FleetHttp implements Disposable {
   readonly #options: FleetHttpOptions;
   readonly #client: Deno.HttpClient;
+  /** Milliseconds that the last answer took, or that were waited for it in vain. */
+  #lastMs = 0;
 
   constructor(options: FleetHttpOptions) {
     this.#options = options;
@@ -102,8 +114,12 @@ export class FleetHttp implements Disposable {
     const schema = flowerSchema(asked);
     // deno-lint-ignore no-explicit-any -- the types of a table's entries do not meet
     const body = toBinary(schema, create(schema, request as any) as any) as Uint8Array<ArrayBuffer>;
+    const waited = (milliseconds: number) => {
+      this.#lastMs = milliseconds;
+      onWaited(milliseconds);
+    };
     const bytes = await this.#patiently(
-      (timeoutMs) => timed(() => this.#post(name, body, { limit, signal, timeoutMs }), onWaited),
+      (timeoutMs) => timed(() => this.#post(name, body, { limit, signal, timeoutMs }), waited),
       tries,
       signal,
     );
@@ -251,10 +267,10 @@ export class FleetHttp implements Disposable {
     signal: AbortSignal | undefined,
   ): Promise<T> {
     const { onRetry = () => {}, url } = this.#options;
+    const firstMs = firstTimeoutMs(this.#lastMs);
     for (let done = 1;; done++) {
       try {
-        const timeoutMs = Math.min(TIMEOUT_MS * 2 ** (done - 1), LONGEST_TIMEOUT_MS);
-        const result = await attempt(timeoutMs);
+        const result = await attempt(Math.min(firstMs * 2 ** (done - 1), LONGEST_TIMEOUT_MS));
         if (done > 1) onRetry(`${url} answers again`);
         return result;
       } catch (error) {
