@@ -106,7 +106,11 @@ function peakMemory(pid: number): number {
   return children.reduce((total, child) => total + peakMemory(child), own);
 }
 
-/** Milliseconds that a round of boxes may take; an overloaded SuperLink ends the run itself, and tells nobody. */
+/** What an overloaded SuperLink logs, and tells nobody, once it has ended a run by itself. */
+const ENDED = "task-token authentication failed";
+/** Milliseconds between looks for that. */
+const LOOK_MS = 5000;
+/** Milliseconds that a round of boxes may take. */
 const roundMs = (boxes: number) => 600_000 + 800 * boxes;
 
 /** A round of all boxes: seconds until it is recorded, and usable replies; 0 for one that did not end. */
@@ -126,11 +130,24 @@ async function round(link: SuperLink, folder: string, boxes: number) {
     console.error((error as Error).message);
     return { seconds: seconds(began), ...lost };
   }
-  const record = await until("the round is recorded", () => {
-    const line = Deno.readTextFileSync(join(path, "rounds.jsonl")).split("\n")[0];
-    return JSON.parse(line) as { readonly replies: number };
+  let lookedAt = performance.now();
+  const record = await until("the round is recorded, or has ended", () => {
+    const [line] = textOf(join(path, "rounds.jsonl")).split("\n");
+    if (line !== "") return JSON.parse(line) as { readonly replies: number };
+    if (performance.now() < lookedAt + LOOK_MS) return undefined;
+    lookedAt = performance.now();
+    return link.log.includes(ENDED) ? lost : undefined;
   }, roundMs(boxes)).catch(() => lost);
   return { seconds: seconds(began), replies: record.replies };
+}
+
+/** A file's text; "" where there is none yet. */
+function textOf(path: string): string {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch {
+    return "";
+  }
 }
 
 async function measure(boxes: number): Promise<string[]> {
