@@ -34,6 +34,7 @@ const MEDIA_TYPE = "application/protobuf";
  * longer, too.
  */
 const [TIMEOUT_MS, LONGEST_TIMEOUT_MS] = [60_000, 240_000];
+
 /**
  * Milliseconds to wait for an answer at the first try.
  *
@@ -108,20 +109,15 @@ export class FleetHttp implements Disposable {
   async call<C extends FleetCall>(
     name: C,
     request: MessageInitShape<ReturnType<typeof flowerSchema<(typeof CALLS)[C][0]>>>,
-    { signal, limit = LARGEST_ANSWER, tries = Infinity, onWaited = () => {} }: CallOptions = {},
+    { limit = LARGEST_ANSWER, ...patience }: CallOptions = {},
   ): Promise<FlowerProto<(typeof CALLS)[C][1]>> {
     const [asked, answered] = CALLS[name];
     const schema = flowerSchema(asked);
     // deno-lint-ignore no-explicit-any -- the types of a table's entries do not meet
     const body = toBinary(schema, create(schema, request as any) as any) as Uint8Array<ArrayBuffer>;
-    const waited = (milliseconds: number) => {
-      this.#lastMs = milliseconds;
-      onWaited(milliseconds);
-    };
     const bytes = await this.#patiently(
-      (timeoutMs) => timed(() => this.#post(name, body, { limit, signal, timeoutMs }), waited),
-      tries,
-      signal,
+      (timeoutMs) => this.#post(name, body, { limit, signal: patience.signal, timeoutMs }),
+      patience,
     );
     try {
       return decodeFlower(answered, bytes, "Its answer") as FlowerProto<(typeof CALLS)[C][1]>;
@@ -138,8 +134,7 @@ export class FleetHttp implements Disposable {
   async version(signal?: AbortSignal): Promise<string | undefined> {
     const text = await this.#patiently(
       (timeoutMs) => this.#openApi({ signal, timeoutMs }),
-      Infinity,
-      signal,
+      { signal },
     );
     try {
       const version = JSON.parse(text)?.info?.version;
@@ -263,19 +258,25 @@ export class FleetHttp implements Disposable {
 
   async #patiently<T>(
     attempt: (timeoutMs: number) => Promise<T>,
-    tries: number,
-    signal: AbortSignal | undefined,
+    { signal, tries = Infinity, onWaited = () => {} }: Omit<CallOptions, "limit">,
   ): Promise<T> {
     const { onRetry = () => {}, url } = this.#options;
     const firstMs = firstTimeoutMs(this.#lastMs);
     for (let done = 1;; done++) {
+      const began = performance.now();
+      const noteWait = () => {
+        this.#lastMs = performance.now() - began;
+        onWaited(this.#lastMs);
+      };
       try {
         const result = await attempt(Math.min(firstMs * 2 ** (done - 1), LONGEST_TIMEOUT_MS));
+        noteWait();
         if (done > 1) onRetry(`${url} answers again`);
         return result;
       } catch (error) {
         signal?.throwIfAborted();
         if (!(error instanceof Transient)) throw error;
+        if (error instanceof NoAnswer) noteWait();
         if (done >= tries) {
           throw new SuperLinkError(`${url}: ${error.message}`, EXIT.tryAgain, { cause: error });
         }
@@ -292,22 +293,6 @@ class Transient extends Error {}
 
 /** The wait for an answer was too long. */
 class NoAnswer extends Transient {}
-
-async function timed<T>(
-  attempt: () => Promise<T>,
-  onWaited: (milliseconds: number) => void,
-): Promise<T> {
-  const began = performance.now();
-  const tell = () => onWaited(performance.now() - began);
-  try {
-    const answer = await attempt();
-    tell();
-    return answer;
-  } catch (error) {
-    if (error instanceof NoAnswer) tell();
-    throw error;
-  }
-}
 
 /** Largest description of an interface: Flower's has a quarter of this. */
 const LARGEST_OPEN_API = 4 << 20;
