@@ -273,6 +273,7 @@ if (import.meta.main) {
   const tiers = named.length > 0 ? named : Object.keys(TIERS);
   // Trainings and merges beside a server have it, too: other tests must not starve them.
   setPriority(LOWEST_PRIORITY);
+  const jobs = new Map(tiers.map((tier) => [tier, jobCount(TIERS[tier].jobsMore)]));
   const directory = await Deno.makeTempDir({ prefix: "graft-tests-" });
   const counted: Counts[] = [];
   const told: string[] = [];
@@ -285,7 +286,7 @@ if (import.meta.main) {
       Deno.env.set(name, value);
     }
     for (const tier of tiers) {
-      const { permissions, filesAtOnce, jobsMore, examples } = TIERS[tier];
+      const { permissions, filesAtOnce, examples } = TIERS[tier];
       console.log(`--- tests/${tier}`);
       const start = performance.now();
       const all = [...permissions, ...flags];
@@ -297,7 +298,7 @@ if (import.meta.main) {
       const counts = sumCounts(
         await inTurns(
           groups,
-          jobCount(jobsMore),
+          jobs.get(tier)!,
           (run, i) => run(join(directory, `${tier}-${i}.xml`)),
         ),
       );

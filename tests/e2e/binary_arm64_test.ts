@@ -1,7 +1,6 @@
 /** The arm64 binary under qemu: it does what the x64 one does. */
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
-import { VERSION } from "../../src/version.ts";
 import { arm64Binary, type Binary, ownBinary, printed } from "../helpers/binary.ts";
 import { testNeeding } from "../helpers/requirements.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
@@ -27,7 +26,10 @@ testNeeding(
         text,
         /aarch64-unknown-linux-gnu\nONNX Runtime 1\.\d+\.\d+: CPUExecutionProvider\n$/,
       );
-      assert(text.startsWith(`graft ${VERSION} (`));
+      const { version } = JSON.parse(
+        await printed(binaries.arm64, ["doctor", "--json"], { cwd, env }),
+      );
+      assert(text.startsWith(`graft ${version} (`));
     }),
 );
 

@@ -21,6 +21,8 @@ Deno.test("PollPace asks less often the later answers are, up to three minutes, 
     pace.answered(10);
   }
   assert(waited < 8 * 60_000, `${waited}`);
+  for (let i = 0; i < 100; i++) pace.answered(10);
+  assertEquals(Math.round(pace.intervalMs), 3000);
 });
 
 Deno.test("PollPace keeps a node waiting for little longer than answers have been late", () => {
