@@ -24,6 +24,11 @@ const OTHERS_WAIT = 10;
 const JOIN_WAITS = 60;
 /** Least seconds to wait at the first meeting, and at the end: slow boards plan a training for minutes. */
 const FIRST_WAITS = 600;
+/**
+ * Milliseconds from an error's message to the end of all ranks. Launchers that hear of the end first pass nothing
+ * on any more (MPICH's hydra polls both), so they get time to read the message.
+ */
+const MESSAGE_TAKES_MS = 500;
 
 /** How a job's processes work together. */
 export interface CommunicatorOptions {
@@ -215,7 +220,10 @@ export class Communicator implements Peers {
    */
   endAllAtExit(error: unknown): void {
     const exitCode = error instanceof GraftError ? error.exitCode : EXIT.internal;
-    addEventListener("unload", () => this.#mpi.abort(exitCode));
+    addEventListener("unload", () => {
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, MESSAGE_TAKES_MS);
+      this.#mpi.abort(exitCode);
+    });
   }
 
   /** Waits for requests, most of which all ranks take part in. */
