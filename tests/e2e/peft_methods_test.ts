@@ -8,7 +8,10 @@ import { testWithPython } from "../helpers/requirements.ts";
 const LOSS = 2e-4;
 
 /** Those that no other test compares with PEFT, in forms of models that differ. */
-const METHODS = ["LoRA+ with a saved module", "LoRA-FA", "PiSSA", "OLoRA", "LoftQ"];
+const METHODS = [
+  ...["LoRA+ with a saved module", "LoRA-FA", "PiSSA", "OLoRA", "LoftQ"],
+  "ranks and alphas by layer",
+];
 
 testWithPython(
   ["torch", "peft", "transformers"],

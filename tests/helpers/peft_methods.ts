@@ -232,6 +232,10 @@ const EXPORTED = { ...FLOATS, model: "tiny-llama-torch-fp32" };
 const INT4 = { model: "tiny-llama-genai-int4", checkpoint: "tiny-llama-int4-dequantised-hf" };
 const BERT = { model: "tiny-bert-torch-fp32", checkpoint: "tiny-bert-hf", classes: 5 };
 
+/** Of a kind of module, of one layer by a regular expression, and of one module. */
+const RANKS = { v_proj: 8, "layers.1.*(gate|up)_proj": 2, "model.layers.0.self_attn.q_proj": 1 };
+const ALPHAS = { down_proj: 4, "layers.1.*(q|k)_proj": 24, "model.layers.0.self_attn.q_proj": 2 };
+
 /** Every method of PEFT's that graft trains: `scripts/figures/peft_methods.ts` prints them all. */
 export const PEFT_METHODS: readonly PeftMethod[] = [
   { name: "LoRA", ...FLOATS, config: {}, peft: {} },
@@ -240,6 +244,12 @@ export const PEFT_METHODS: readonly PeftMethod[] = [
     ...FLOATS,
     config: { useRslora: true },
     peft: { lora: { use_rslora: true } },
+  },
+  {
+    name: "ranks and alphas by layer",
+    ...INT4,
+    config: { rankPattern: RANKS, alphaPattern: ALPHAS },
+    peft: { lora: { rank_pattern: RANKS, alpha_pattern: ALPHAS } },
   },
   {
     name: "DoRA",
