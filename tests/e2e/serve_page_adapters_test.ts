@@ -14,6 +14,7 @@ import {
   view,
   withAdapters,
 } from "../helpers/page_steps.ts";
+import { until } from "../helpers/until.ts";
 
 testInChromium(
   "the page of graft serve: adapters are loaded, replaced, rolled back, mixed and compared by keyboard",
@@ -53,7 +54,20 @@ testInChromium(
         await slider.press("ArrowRight");
         await status(page, "The mix is set");
         assertEquals(await named(), [["lamp", "a", 0.05], ["mill", "b", 0]]);
+        // Keys that come before the server has answered are not lost, nor is another slider's share.
+        const other = page.getByRole("slider", { name: "Share of mill" });
         await slider.press("End");
+        await other.press("End");
+        for (let i = 0; i < 5; i++) await slider.press("ArrowLeft");
+        const mixed = (lamp: number, mill: number) =>
+          until(`lamp has ${lamp} and mill ${mill}`, async () => {
+            assertEquals(await named(), [["lamp", "a", lamp], ["mill", "b", mill]]);
+            return true;
+          }, 10_000);
+        await mixed(1.75, 2);
+        await other.press("Home");
+        await slider.press("End");
+        await mixed(2, 0);
         await page.getByText("2.00").waitFor();
 
         await view(page, "Playground");
@@ -63,11 +77,11 @@ testInChromium(
             "text.ariaBusy === 'true' && text.textContent !== '').length >= 3",
         );
         await ask(page);
-        const mixed = `${NAME}, mixed`;
+        const mixture = `${NAME}, mixed`;
         const [base, lamp, mix] = [
           await answered(page, NAME),
           await answered(page, "lamp"),
-          await answered(page, mixed),
+          await answered(page, mixture),
         ];
         const cut = (text: string | null, like: string) => text!.slice(0, like.length);
         for (

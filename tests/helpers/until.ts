@@ -1,4 +1,4 @@
-/** Waits until something is there. */
+/** Waits until something is there, or true. */
 export async function until<T>(
   what: string,
   look: () => T | undefined | Promise<T | undefined>,
@@ -8,7 +8,7 @@ export async function until<T>(
   while (performance.now() - start < mostMs) {
     try {
       const found = await look();
-      if (found !== undefined) return found;
+      if (found !== undefined && found !== false) return found;
     } catch {
       // not yet
     }

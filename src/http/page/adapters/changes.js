@@ -1,7 +1,7 @@
 /** Changes of adapters, each told when it is done. */
 import { postJson } from "../shared/api.js";
 import { say, sayProblem } from "../shared/status.js";
-import { refresh } from "../server/server_state.js";
+import { refresh, server } from "../server/server_state.js";
 
 /**
  * @param {string} done what is said then
@@ -59,10 +59,33 @@ export const unload = ({ name, adapter_generation }) =>
     expected_generation: adapter_generation,
   });
 
-/** @param {readonly { id: number, scale: number }[]} scales */
-export const mix = (scales) =>
-  change(
-    scales.some(({ scale }) => scale !== 0) ? "The mix is set" : "The mix is cleared",
-    "lora-adapters",
-    scales,
+/** Settles when the changes of the mix so far are done. */
+let mixed = Promise.resolve(true);
+
+/**
+ * Changes the mix once earlier changes of it are done and shown: each states the shares of all adapters.
+ *
+ * @param {() => readonly { id: number, scale: number }[]} scales
+ */
+function mix(scales) {
+  mixed = mixed.then(() => {
+    const shares = scales();
+    const isMixed = shares.some(({ scale }) => scale !== 0);
+    return change(isMixed ? "The mix is set" : "The mix is cleared", "lora-adapters", shares);
+  });
+  return mixed;
+}
+
+/**
+ * Changes the share of one adapter.
+ *
+ * @param {number} id
+ * @param {number} scale
+ */
+export const mixIn = (id, scale) =>
+  mix(() =>
+    server.get().adapters.filter(({ mixable }) => mixable)
+      .map((adapter) => ({ id: adapter.id, scale: adapter.id === id ? scale : adapter.scale }))
   );
+
+export const clearMix = () => mix(() => []);
