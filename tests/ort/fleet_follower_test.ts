@@ -43,7 +43,7 @@ class Box {
     const { keys } = this.pair;
     const settings = { box: "mill-1", fleet: "graft", keys, maxBytes: this.maxBytes, retryMs: 0 };
     const count = () => void this.handovers++;
-    const follower = new Follower(this.store, this.inbox, this.outbox, settings, () => {}, count);
+    const follower = new Follower(this, settings, () => {}, count);
     await follower.look(never);
     await follower.sendReport();
     const bytes = (await this.store.reports()).get("mill-1");
@@ -131,12 +131,13 @@ Deno.test("Follower fetches no release beyond the size allowed or the disk's spa
     const box = new Box(path, 6);
     await box.give(orderOf(), "adapter");
     assertStringIncludes((await box.look())!.why!, "has 7 bytes, and maxSize allows 6");
+    const allowing = (free: number) => ({ maxBytes: 1e6, signal: never, free });
     const { message } = await assertRejects(
-      () => fetchRelease(box.store, box.inbox, releaseOf("adapter"), 1e6, never, 2 ** 26),
+      () => fetchRelease(box.store, box.inbox, releaseOf("adapter"), allowing(2 ** 26)),
       StorageError,
     );
     assertStringIncludes(message, "nothing was fetched; free some space");
     assertEquals(box.pieces(), []);
-    await fetchRelease(box.store, box.inbox, releaseOf("adapter"), 1e6, never, 2 ** 26 + 7);
+    await fetchRelease(box.store, box.inbox, releaseOf("adapter"), allowing(2 ** 26 + 7));
     assertEquals(box.pieces().length, 1);
   }));

@@ -7,9 +7,9 @@ import {
   releasesOf,
   withdrawOrder,
 } from "../../src/fleet/operator/orders.ts";
-import { type Order, releaseId } from "../../src/fleet/release/order.ts";
+import { type Order, type Release, releaseId } from "../../src/fleet/release/order.ts";
 import { judge } from "../../src/fleet/release/verdict.ts";
-import { opening, parseWaves, positionOf } from "../../src/fleet/release/waves.ts";
+import { opening, parseWaves, positionOf, type Wave } from "../../src/fleet/release/waves.ts";
 import { orderOf, releaseOf, reportOf } from "../helpers/releases.ts";
 
 const BOXES = Array.from({ length: 50 }, (_, i) => `box-${i}`);
@@ -93,16 +93,17 @@ Deno.test("judge() stops a release that too many boxes reject or fail at, or tha
 });
 
 Deno.test("orders have growing numbers, keep withdrawn releases out, and no wave takes a box back", () => {
-  const policy = orderOf().policy;
+  const { fleet, policy } = orderOf();
+  const rollOut = (target: Release, waves: readonly Wave[]) => ({ fleet, target, waves, policy });
   const [a, b] = [releaseOf("a", "a"), releaseOf("b", "b", "2026-01-03T03:04:05.678Z")];
   const moment = { now: NOW, boxes: BOXES };
-  const first = publishOrder("graft", undefined, a, ["10%", "20%", "100%"], policy, moment);
+  const first = publishOrder(undefined, rollOut(a, ["10%", "20%", "100%"]), moment);
   assertEquals(first.sequence, Math.floor(NOW.getTime() / 1000));
   // Most boxes were removed from the list: 20% of what is left is less than was open.
   const second = openWave(first, 1, { now: NOW, boxes: BOXES.slice(0, 3) });
   assertEquals(second.sequence, first.sequence + 1);
   assert(second.open >= first.open);
-  const next = publishOrder("graft", second, b, ["100%"], policy, moment);
+  const next = publishOrder(second, rollOut(b, ["100%"]), moment);
   const releases = releasesOf([next, second, first]);
   assertEquals(releases.map(({ name }) => name), ["b", "a"]);
   const back = withdrawOrder(next, releaseBefore(next, releases), [], "stopped", moment);
@@ -114,7 +115,7 @@ Deno.test("orders have growing numbers, keep withdrawn releases out, and no wave
   ]);
   assertEquals(releaseBefore(again, releases), null);
   // A store that lost its orders: the time is a greater number than any order given before.
-  const later = publishOrder("graft", undefined, b, ["100%"], policy, {
+  const later = publishOrder(undefined, rollOut(b, ["100%"]), {
     now: new Date(NOW.getTime() + 60_000),
     boxes: [],
   });

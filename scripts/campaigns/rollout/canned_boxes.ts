@@ -58,7 +58,7 @@ async function runBox(box: string): Promise<void> {
   let isWanted = false;
   const settings = { box, fleet: "graft", keys, maxBytes: 1e9, retryMs: 5000 };
   const log = () => {};
-  const follower = new Follower(store, inbox, outbox, settings, log, () => isWanted = true);
+  const follower = new Follower({ store, inbox, outbox }, settings, log, () => isWanted = true);
   let revision: number | undefined;
   const applies = async () => {
     while (true) {

@@ -81,9 +81,7 @@ export default command({
     await using applier = new Applier(words, log);
     await using store = await storeOf(flags, `graft ${box}`, !flags.once);
     const follower = new Follower(
-      store,
-      inbox,
-      outbox,
+      { store, inbox, outbox },
       settings,
       log,
       () => flags.apply && applier.start(),

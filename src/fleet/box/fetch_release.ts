@@ -9,11 +9,18 @@ import type { Inbox } from "./inbox.ts";
 /** Space that stays free for everything else on the disk. */
 const SPARE_BYTES = 64 * 2 ** 20;
 
+/** What a release may take. */
+export interface FetchOptions {
+  /** Most bytes that a release may have. */
+  readonly maxBytes: number;
+  readonly signal: AbortSignal;
+  /** Bytes on the inbox's disk, if known. */
+  readonly free?: number;
+}
+
 /**
  * Fetches a release. What was fetched before a kill or a failure is not fetched again.
  *
- * @param maxBytes most bytes that a release may have
- * @param free bytes on the inbox's disk, if known
  * @throws {BadInputError} if it is larger, or the store has something else under a piece's name
  * @throws {StorageError} if the disk has too little space, before anything is fetched, or cannot be written
  * @throws {ServerError} if the store does not answer
@@ -22,9 +29,7 @@ export async function fetchRelease(
   store: FleetStore,
   inbox: Inbox,
   release: Release,
-  maxBytes: number,
-  signal: AbortSignal,
-  free = freeDiskBytes(inbox.folder),
+  { maxBytes, signal, free = freeDiskBytes(inbox.folder) }: FetchOptions,
 ): Promise<void> {
   const size = releaseBytes(release);
   if (size > maxBytes) {

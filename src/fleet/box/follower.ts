@@ -35,6 +35,13 @@ interface FollowerSettings {
   readonly nameParameter?: NameParameter;
 }
 
+/** Where orders, pieces and reports are. */
+export interface FollowerPlaces {
+  readonly store: FleetStore;
+  readonly inbox: Inbox;
+  readonly outbox: Outbox;
+}
+
 export class Follower {
   /** What this process has to say about the order, beside what the installing one reports. */
   #own: BoxReport | undefined;
@@ -42,15 +49,18 @@ export class Follower {
   #handedOverAt: number | undefined;
   #last: Order | undefined;
 
+  readonly store: FleetStore;
+  readonly inbox: Inbox;
+  readonly outbox: Outbox;
+
   /** @param onHandover called when the installing process has something to do */
   constructor(
-    readonly store: FleetStore,
-    readonly inbox: Inbox,
-    readonly outbox: Outbox,
+    { store, inbox, outbox }: FollowerPlaces,
     readonly settings: FollowerSettings,
     readonly log: Log,
     readonly onHandover: () => void,
   ) {
+    [this.store, this.inbox, this.outbox] = [store, inbox, outbox];
     inbox.create();
   }
 
@@ -120,6 +130,7 @@ export class Follower {
   }
 
   async #fetch(order: Order, signal: AbortSignal): Promise<void> {
+    const { maxBytes } = this.settings;
     const { target } = order;
     if (target === null) return this.inbox.keepPieces(new Set());
     const id = releaseId(target);
@@ -139,7 +150,7 @@ export class Follower {
     await this.sendReport().catch(() => {}); // the fetch tells whether the store answers
     try {
       this.inbox.keepPieces(piecesOf(target));
-      await fetchRelease(this.store, this.inbox, target, this.settings.maxBytes, signal);
+      await fetchRelease(this.store, this.inbox, target, { maxBytes, signal });
     } catch (error) {
       if (!(error instanceof BadInputError || error instanceof StorageError)) throw error;
       return this.#say("failed", error, order);

@@ -13,7 +13,7 @@ import type { FleetStore } from "../store/store.ts";
 import { TAR_END, tarBytes, tarEntry, tarHeader, tarOf, tarPadding } from "./tar.ts";
 
 /** Name of the update module. */
-export const MENDER_MODULE = "graft";
+const MENDER_MODULE = "graft";
 
 /** What an artifact says about itself. */
 export interface MenderSettings {

@@ -136,16 +136,6 @@ export function decodeConfig(body: Uint8Array, where: string): Settings {
   return settings;
 }
 
-/** Metrics of a `MetricRecord`. */
-export function decodeMetrics(body: Uint8Array, where: string): ReadonlyMap<string, number> {
-  const metrics = new Map<string, number>();
-  for (const { key, value } of decodeFlower("MetricRecord", body, where).items) {
-    const read = value && numberOf(value);
-    if (read !== undefined) metrics.set(key, read);
-  }
-  return metrics;
-}
-
 function settingOf(value: FlowerProto<"ConfigRecordValue">): Setting | undefined {
   if (Object.hasOwn(value, "bool")) return value.bool;
   if (Object.hasOwn(value, "string")) return value.string;

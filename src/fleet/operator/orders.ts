@@ -28,16 +28,20 @@ const stamp = (before: Order | undefined, { now }: Moment) => ({
 
 /** The first wave of a release. */
 export function publishOrder(
-  fleet: string,
   before: Order | undefined,
-  target: Release,
-  waves: readonly Wave[],
-  policy: WavePolicy,
+  rollOut: {
+    readonly fleet: string;
+    readonly target: Release;
+    readonly waves: readonly Wave[];
+    readonly policy: WavePolicy;
+  },
   moment: Moment,
 ): Order {
+  const { target, waves } = rollOut;
   return {
     ...stamp(before, moment),
-    ...{ fleet, target, waves, policy, wave: 0 },
+    ...rollOut,
+    wave: 0,
     withdrawn: before?.withdrawn ?? [],
     open: opening(waves[0], moment.boxes, releaseId(target)),
     why: `release ${target.name}, wave ${waves[0]}`,

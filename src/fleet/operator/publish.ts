@@ -66,11 +66,8 @@ export async function publish(
   }
   const before = await desk.given();
   const order = publishOrder(
-    desk.fleet,
     before?.order,
-    release,
-    waves,
-    policy,
+    { fleet: desk.fleet, target: release, waves, policy },
     await desk.moment(),
   );
   await desk.give(order, before?.revision, key);

@@ -2,7 +2,7 @@
 import { isDigest, isReleaseName } from "./order.ts";
 
 /** What a box is doing about an order, or has done. */
-export const STATES = [
+const STATES = [
   /** Its wave is not open. */
   "waiting",
   /** It fetches the release. */

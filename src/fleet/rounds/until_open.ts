@@ -43,7 +43,7 @@ export async function untilOpen(
 }
 
 /** Whether a window of the day is open at any time from now until then. */
-export function opensBefore(window: string, now: Date, expires: number): boolean {
+function opensBefore(window: string, now: Date, expires: number): boolean {
   let at = now.getTime();
   const gate = windowGate(window, () => new Date(at));
   // A day has all of its times.
