@@ -2,6 +2,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { BadInputError, RefusedError } from "../../src/errors.ts";
 import { float32, toNumbers } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
+import { applyAdapter } from "../../src/lora/apply.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import type { Runner } from "../../src/runtime/runner.ts";
 import {
@@ -18,6 +19,7 @@ import {
   STEP_MODELS,
   type StepModelName,
 } from "../helpers/training_step.ts";
+import { tinyTokens, virtualAdapter } from "../helpers/virtual_tokens.ts";
 
 const batchFor = (name: StepModelName) => batchOf(rowsOf([9, 6]), 9, STEP_MODELS[name]);
 
@@ -74,6 +76,31 @@ Deno.test("compareForward() lets activations differ more that a file's own scale
   const { relativeDifference } = await compareForward(runner, model, step, batch);
   assert(relativeDifference > DYNAMIC_TOLERANCE, `${relativeDifference}`);
 });
+
+for (const method of ["prompt_tuning", "prefix_tuning"] as const) {
+  Deno.test(`compareForward() lets activations differ more that a model rounds behind random values of ${method}`, async () => {
+    using runner = createOrtRunner({ threads: 1 });
+    const base = readModel(modelDir("tiny-llama-genai-int4"));
+    const adapter = virtualAdapter(base, tinyTokens(method));
+    const values = adapter.promptEmbeddings!;
+    // What rounding does to the tokens' states of a larger model is done to their values here.
+    const rounded = float32(
+      values.dims,
+      Float32Array.from(toNumbers(values), (x) => Math.round(1.2 * (x as number)) / 1.2),
+    );
+    const { model } = applyAdapter(base, adapter);
+    const { model: other, trainable } = applyAdapter(base, {
+      ...adapter,
+      promptEmbeddings: rounded,
+    });
+    const made = { model: other, trainable: new Set(trainable.keys()) };
+    using step = new PlannedModel({ runner, ...made, objective: "causal" });
+    const rows = rowsOf([9, 7]).map((row) => ({ ...row, ids: [512, 513, 514, ...row.ids] }));
+    const batch = batchOf(rows.map((row) => ({ ...row, prompt: 5 })), 12, "causal");
+    const { relativeDifference } = await compareForward(runner, model, step, batch);
+    assert(relativeDifference > DYNAMIC_TOLERANCE, `${relativeDifference}`);
+  });
+}
 
 Deno.test("compareForward() refuses activations rounded to next to nothing, and says what to do", async () => {
   using runner = createOrtRunner({ threads: 1 });

@@ -64,8 +64,13 @@ export function prefixLayersOf(
   return method === "prompt_tuning" ? [] : prefixLayers(model, modules, numVirtualTokens);
 }
 
-/** Names of the trained values in the graph. */
+/** Names of the trained values in the graph: of all, and the end of those of a layer's keys or values. */
 const PROMPT = "prompt_embeddings";
+const PREFIX = ".prefix";
+
+/** Whether a trained value, by its name in the graph, is one of virtual tokens. */
+export const isOfVirtualTokens = (name: string): boolean =>
+  name === PROMPT || name.endsWith(PREFIX);
 
 /**
  * Adds virtual tokens to a graph. Only names of values are taken from `modules`: other adapters may have been
@@ -119,7 +124,7 @@ export function injectVirtualTokens(
     }
     const part = (module: LinearModule, at: number) =>
       put(
-        `${module.path}.prefix`,
+        `${module.path}${PREFIX}`,
         module.path,
         columns(embeddings, (2 * layer + at) * width, width),
       );
