@@ -58,26 +58,73 @@ const keepFlags = (budget: string): Readonly<Record<string, readonly string[]>> 
   "a budget": ["--memory-budget", budget],
 });
 
-/** The same for the same seed. */
-export function drawConfigurations(seed: number, count: number, places: Places): Configuration[] {
-  const random = Random.fromSeed(seed);
-  return Array.from({ length: count }, (_, i) => draw(random, i, places));
+/** A way to train that is not plain LoRA. */
+interface Method {
+  readonly name: string;
+  readonly flags: readonly string[];
+  /** The model that has what it trains; default both. */
+  readonly model?: typeof MODELS[number];
+  /** Whether LoRA's matrices are all that it trains, with A: then LoRA-FA and dropout go with it. */
+  readonly isLora?: boolean;
 }
 
-function draw(random: Random, number: number, { shared, folder }: Places): Configuration {
+const METHODS: readonly Method[] = [
+  { name: "DoRA", flags: ["--use-dora"] },
+  { name: "houlsby", flags: ["--adapter-type", "houlsby"] },
+  { name: "prefix tuning", flags: ["--adapter-type", "prefix_tuning"], model: "smollm2" },
+  { name: "PiSSA", flags: ["--init-lora-weights", "pissa_niter_4"], isLora: true },
+  { name: "normalisations", flags: ["--adapter-type", "ln_tuning"] },
+  { name: "LoRA with prompt tuning", flags: ["--adapter-type", "lora,prompt_tuning"] },
+  { name: "scales", flags: ["--adapter-type", "scales"] },
+  { name: "LoRA+", flags: ["--loraplus-lr-ratio", "8"] },
+  { name: "pfeiffer", flags: ["--adapter-type", "pfeiffer"] },
+  { name: "BitFit", flags: ["--adapter-type", "bitfit"], model: "minilm" },
+  { name: "prompt tuning", flags: ["--adapter-type", "prompt_tuning"] },
+  { name: "A frozen", flags: ["--freeze-a"] },
+  { name: "LoRA and all biases", flags: ["--bias", "all"], model: "minilm" },
+  { name: "LoRA with houlsby", flags: ["--adapter-type", "lora,houlsby"] },
+];
+
+/**
+ * The same for the same seed.
+ *
+ * @param methods whether each trains another method, in turn, instead of LoRA
+ */
+export function drawConfigurations(
+  seed: number,
+  count: number,
+  places: Places,
+  methods = false,
+): Configuration[] {
+  const random = Random.fromSeed(seed);
+  return Array.from(
+    { length: count },
+    (_, i) => draw(random, i, places, methods ? METHODS[i % METHODS.length] : undefined),
+  );
+}
+
+function draw(
+  random: Random,
+  number: number,
+  { shared, folder }: Places,
+  method?: Method,
+): Configuration {
   const one = <T>(choices: readonly T[]): T => choices[random.next() % choices.length];
-  const model = one(MODELS);
+  const drawn = one(MODELS);
+  const model = method?.model ?? drawn;
   const { folder: name, budget, ...choices } = CHOICES[model];
+  const isLora = method === undefined || method.isLora === true;
   const how = {
+    ...(method === undefined ? {} : { method: method.name }),
     targets: one<string>(choices.targets),
     batch: one<number>(choices.batch),
     length: one<number>(choices.length),
     data: one<string>(choices.data),
     rank: one(ANY.rank),
     numeric: one(ANY.numeric),
-    optimizer: one(ANY.optimizer),
+    optimizer: one(isLora ? ANY.optimizer : ANY.optimizer.filter((name) => name !== "lorafa")),
     accumulation: one(ANY.accumulation),
-    dropout: one(ANY.dropout),
+    dropout: one(isLora ? ANY.dropout : [0]),
     validation: one(ANY.validation),
     keep: one(ANY.keep),
   };
@@ -95,6 +142,7 @@ function draw(random: Random, number: number, { shared, folder }: Places): Confi
       ...["--lora-dropout", String(how.dropout), "--seed", String(number)],
       ...(how.validation === 0 ? [] : ["--validation-split", String(how.validation)]),
       ...keepFlags(budget)[how.keep] ?? [],
+      ...method?.flags ?? [],
     ],
   };
 }

@@ -53,6 +53,15 @@ export function frozenPart(
   return { sizeBytes, digest: digestOf(...parts) };
 }
 
+/**
+ * Bytes of what saving makes beside everything else: an adapter that starts from the weights becomes one of
+ * twice the rank.
+ */
+export function convertedBytes({ initials = new Map() }: AdaptedModel): number {
+  const matrices = [...initials.values()].flatMap(({ a, b }) => [a, b]);
+  return 2 * matrices.reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+}
+
 /** Sorts tensors into an adapter; what was not trained keeps its value. */
 export function adapterOf(
   { model, trainable, initials, newHead, config }: AdaptedModel,

@@ -14,7 +14,7 @@ import type { PeftConfig } from "./peft_config.ts";
 
 /** A [rank, in] and B [out, rank] beside their initial values, A₀ and −B₀: [2·rank, in] and [out, 2·rank]. */
 export function besideInitial(now: LoraWeights, initial: LoraWeights): LoraWeights {
-  return beside(now, { a: initial.a, b: negated(initial.b) });
+  return beside(now, initial, -1);
 }
 
 /**
@@ -32,8 +32,12 @@ export function besideFrozen(
   return ranks === 2 * rank ? beside(now, ranksOf(saved, rank, ranks)) : now;
 }
 
-/** Two updates as one, their ranks beside each other. */
-function beside(one: LoraWeights, other: LoraWeights): LoraWeights {
+/**
+ * Two updates as one, their ranks beside each other.
+ *
+ * @param sign of the other's B
+ */
+function beside(one: LoraWeights, other: LoraWeights, sign = 1): LoraWeights {
   const ranks = one.a.dims[0] + other.a.dims[0];
   const [, inFeatures] = one.a.dims;
   const [outFeatures] = one.b.dims;
@@ -42,10 +46,10 @@ function beside(one: LoraWeights, other: LoraWeights): LoraWeights {
   a.set(toNumbers(other.a), elementCount(one.a.dims));
   const b = new Float32Array(outFeatures * ranks);
   let column = 0;
-  for (const { b: part } of [one, other]) {
+  for (const [{ b: part }, factor] of [[one, 1], [other, sign]] as const) {
     const [values, own] = [toNumbers(part), part.dims[1]];
     for (let o = 0; o < outFeatures; o++) {
-      for (let r = 0; r < own; r++) b[o * ranks + column + r] = values[o * own + r];
+      for (let r = 0; r < own; r++) b[o * ranks + column + r] = factor * values[o * own + r];
     }
     column += own;
   }
