@@ -58,12 +58,12 @@ export async function openStep(
   onEvent: OnEvent<PreparationEvent>,
 ): Promise<OpenedStep> {
   const settings = { ...options, arithmetic };
-  const frozenBytes = (frozenPart(adapted)?.sizeBytes ?? 0) + convertedBytes(adapted);
+  const adapterBytes = (frozenPart(adapted)?.sizeBytes ?? 0) + convertedBytes(adapted);
   const fit = await fitTraining(
     {
       options: settings,
       data,
-      weightBytes: base.sizeBytes + quantizedConstantBytes(base.model.graph) + frozenBytes,
+      weightBytes: base.sizeBytes + quantizedConstantBytes(base.model.graph) + adapterBytes,
       tokenizerBytes: own.loadData ? 0 : tokenizerSize(base.folder),
       shards: own.shards,
       isRank: own.peers !== undefined,

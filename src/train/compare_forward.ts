@@ -28,9 +28,9 @@ export const FORWARD_TOLERANCE = 1e-3;
 /** The same, if the graph rounds activations to integers by scales that it computes from them. */
 export const DYNAMIC_TOLERANCE = 0.25;
 /**
- * The same, if scales in the file round them, or a head or virtual tokens are new. A third is usual for a model that ONNX
- * Runtime's quantiser has calibrated (`scripts/static_minilm.py`), and training helps it no less
- * (`scripts/figures/banking77.ts --model`).
+ * The same, if scales in the file round them, or a head or virtual tokens are new. A third is usual for a
+ * model that ONNX Runtime's quantiser has calibrated (`scripts/static_minilm.py`), and training helps it no
+ * less (`scripts/figures/banking77.ts --model`).
  */
 const STATIC_TOLERANCE = 0.75;
 /** The same, if the graph computes in 16-bit floats. */
@@ -93,7 +93,8 @@ export async function compareForward(
   const dynamic = byFile || roundsAsItRuns(model.graph);
   const half = hasFloat16(model.graph);
   // The scores of an untrained head are small: on some texts, the rounding error of the states behind them is
-  // a large part of them. Virtual tokens begin at random values, which a model may round far worse than any text.
+  // a large part of them. Virtual tokens begin at random values, which a model may round far worse than any
+  // text.
   const isNew = step.parameters.some(({ name }) => name === HEAD.weight || isOfVirtualTokens(name));
   const tolerance = byFile || dynamic && isNew
     ? STATIC_TOLERANCE

@@ -37,11 +37,10 @@ export function publishOrder(
   },
   moment: Moment,
 ): Order {
-  const { target, waves } = rollOut;
+  const { fleet, target, waves, policy } = rollOut;
   return {
     ...stamp(before, moment),
-    ...rollOut,
-    wave: 0,
+    ...{ fleet, target, waves, policy, wave: 0 },
     withdrawn: before?.withdrawn ?? [],
     open: opening(waves[0], moment.boxes, releaseId(target)),
     why: `release ${target.name}, wave ${waves[0]}`,
