@@ -1,26 +1,20 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects, assertThrows } from "@std/assert";
 import { join } from "@std/path";
 import { BadInputError, ParameterError, UsageError } from "../../src/errors.ts";
-import {
-  fineTune,
-  type FineTuneEvent,
-  type FineTuneInput,
-  resumedConfig,
-} from "../../src/finetune/mod.ts";
+import { fineTune, type FineTuneInput, resumedConfig } from "../../src/finetune/mod.ts";
 import { loadAdapter } from "../../src/model/adapter_dir.ts";
 import { openFloatWeights } from "../../src/model/float_weights.ts";
 import { analyze } from "../../src/tasks/analyze.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
+import { digestIn, trainTo } from "../helpers/interrupted_training.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
-import { sha256, tinyTraining } from "../helpers/training_runs.ts";
+import { tinyTraining } from "../helpers/training_runs.ts";
 
 const FLOATS = modelDir("tiny-llama-hf");
 
 /** A short training of one layer into a folder. */
 const tiny = (folder: string, more: Partial<FineTuneInput>): FineTuneInput =>
   tinyTraining(folder, 2, { rank: 2, numLayers: 1, iters: 3, ...more });
-
-const digestIn = (folder: string) => sha256(join(folder, "adapter", "adapter_model.safetensors"));
 
 /** Whether the drift of the last checkpoint is that of the saved adapter. */
 async function assertLastDrift(adapterPath: string): Promise<void> {
@@ -33,19 +27,12 @@ async function assertLastDrift(adapterPath: string): Promise<void> {
   assertAlmostEquals(steps.at(-1)!.drift, change / norm, 1e-6 * change / norm);
 }
 
-/** Stops a run after its first step. */
-async function firstStep(input: FineTuneInput): Promise<void> {
-  const stop = new AbortController();
-  const onEvent = ({ kind }: FineTuneEvent) => void (kind === "step" && stop.abort());
-  await fineTune(input, { signal: stop.signal, onEvent });
-}
-
 Deno.test("fineTune() from singular vectors, with LoRA+, resumed ends as a straight run", () =>
   inTempDir((straight) =>
     inTempDir(async (folder) => {
       const how = { initLoraWeights: "pissa_niter_4", loraplusLrRatio: 4, weightDecay: 0.1 };
       await fineTune(tiny(straight, how));
-      await firstStep(tiny(folder, how));
+      await trainTo(1, tiny(folder, how));
       const adapterPath = join(folder, "adapter");
       await assertRejects(
         () => fineTune(resumedConfig(adapterPath, { initLoraWeights: "olora" })),
@@ -71,7 +58,7 @@ Deno.test("fineTune() with A frozen saves A as it started, and resumed ends as a
   inTempDir((straight) =>
     inTempDir(async (folder) => {
       await fineTune(tiny(straight, { freezeA: true }));
-      await firstStep(tiny(folder, { freezeA: true }));
+      await trainTo(1, tiny(folder, { freezeA: true }));
       const halfway = loadAdapter(join(folder, "adapter")).adapter;
       await fineTune(resumedConfig(join(folder, "adapter")));
       assertEquals(await digestIn(folder), await digestIn(straight));

@@ -8,8 +8,9 @@ import {
   resumedConfig,
   Trainer,
 } from "../../src/finetune/mod.ts";
+import { digestIn, trainTo } from "../helpers/interrupted_training.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
-import { pairs, sha256, tinyTraining } from "../helpers/training_runs.ts";
+import { pairs, tinyTraining } from "../helpers/training_runs.ts";
 
 /** A short training of a tiny model into a folder, with rows to test on. */
 function tiny(folder: string, more: Partial<FineTuneInput> = {}): FineTuneInput {
@@ -20,9 +21,6 @@ function tiny(folder: string, more: Partial<FineTuneInput> = {}): FineTuneInput 
     ...more,
   });
 }
-
-const adapterDigest = (folder: string) =>
-  sha256(join(folder, "adapter", "adapter_model.safetensors"));
 
 /** The kinds of events in their order, each once where it comes several times in a row. */
 const kindsOf = (events: readonly FineTuneEvent[]) =>
@@ -63,13 +61,7 @@ Deno.test("fineTune() with a signal saves and ends in order, and resumed ends as
   inTempDir((straight) =>
     inTempDir(async (folder) => {
       await fineTune(tiny(straight));
-      const stop = new AbortController();
-      const interrupted = await fineTune(tiny(folder), {
-        signal: stop.signal,
-        onEvent: (event) => {
-          if (event.kind === "step" && event.step === 3) stop.abort();
-        },
-      });
+      const interrupted = await trainTo(3, tiny(folder));
       assertEquals([interrupted.training?.end, interrupted.training?.step], ["interrupted", 3]);
       const events: FineTuneEvent[] = [];
       const { training } = await fineTune(
@@ -83,7 +75,7 @@ Deno.test("fineTune() with a signal saves and ends in order, and resumed ends as
         path: join(folder, "adapter", "checkpoints", "step-000003"),
         changed: [],
       });
-      assertEquals(await adapterDigest(folder), await adapterDigest(straight));
+      assertEquals(await digestIn(folder), await digestIn(straight));
     })
   ));
 
