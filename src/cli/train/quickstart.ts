@@ -39,8 +39,8 @@ const SETTINGS = {
   targetModules: ["all-linear"],
   batchSize: 16,
   learningRate: 2e-3,
-  epochs: 5,
-  stepsPerReport: 36,
+  epochs: 3,
+  stepsPerReport: 18,
 } as const;
 
 export default command({
