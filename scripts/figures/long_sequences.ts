@@ -3,15 +3,17 @@
  * on all linear layers, one sequence of 1,024 and of 4,096 tokens, both numeric settings. Prints a JSON
  * line each, and ends with 1 where a prediction is off by more than 15%, or 4,096 tokens take 1.2 GB.
  *
- * usage: deno run -A scripts/figures/long_sequences.ts [--only 4096] [--numeric fast] [--shared ../shared]
+ * usage: deno run -A scripts/figures/long_sequences.ts [--only 4096] [--numeric fast]
+ *   [--memory-budget 1050M] [--shared ../shared]
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { measureTraining } from "../../tests/helpers/measured_training.ts";
 
 const flags = parseArgs(Deno.args, {
-  string: ["only", "numeric", "shared"],
+  string: ["only", "numeric", "memory-budget", "shared"],
   default: { shared: "../shared" },
 });
+const budget = flags["memory-budget"];
 /** Largest error of a prediction. */
 const TOLERANCE = 0.15;
 /** What the longest sequence stays below, in MB. */
@@ -43,6 +45,7 @@ for (const length of LENGTHS) {
       ...["--rank", "16", "--target-modules", "all-linear", "--batch-size", "1", "--iters", "2"],
       ...["--max-seq-length", String(length), "--numeric", numeric],
       ...["--adapter-path", `${folder}/adapter`, "--overwrite"],
+      ...(budget === undefined ? [] : ["--memory-budget", budget]),
     ]);
     const error = predictedMb / measuredMb - 1;
     passed &&= Math.abs(error) <= TOLERANCE &&

@@ -44,6 +44,8 @@ export type PreparationEvent =
     readonly beyondFree?: BeyondFree;
     /** Tokens of a batch that run at a time, if that is less than usual in order to fit. */
     readonly tokensAtOnce?: number;
+    /** Parts of a batch that are computed at the same time, if fewer than usual in order to fit. */
+    readonly partsAtOnce?: number;
   }
   /** Results depend on the padding behind a text: each text runs by itself, without padding. */
   | { readonly kind: "padding matters" }

@@ -49,8 +49,16 @@ export interface TrainingFit extends Fit {
   readonly shards: number;
 }
 
+/** What a run computes at the most, and what it keeps of that. */
+interface FittedLoad {
+  readonly load: RunLoad;
+  readonly fit: Fit & Pick<TrainingFit, "readyWeights">;
+  /** Whether even the smallest choice takes more than there is. */
+  readonly refused: boolean;
+}
+
 /**
- * Predicts the run's peak memory, chooses what is kept and how many sequences run at once, and reports both.
+ * Predicts the run's peak memory, chooses what is kept and how much of a batch runs at once, and reports it.
  *
  * @param peers the other processes, if this one is a stage of a pipeline
  * @throws {RefusedError} if nothing fits, with the numbers
@@ -64,34 +72,43 @@ export async function fitTraining(
   const before = config.resume ? readChosenMemory(config.adapterPath) : undefined;
   // That of another number of stages was of other layers.
   const chosen = before?.stages === (peers?.pipeline?.stages ?? 1) ? before : undefined;
-  const load = await runLoad(parts, config, chosen?.shards);
-  const { shards, each, packing } = load;
+  const usual = await runLoad(parts, config, chosen?.shards);
   const free = {
     freeBytes: freeBytes(),
     swapBytes: freeSwapBytes(),
     ownBytes: processMemory().rssBytes,
   };
   const budget = memoryBudget(config.memoryBudget, free);
-  const asBefore = chosen && goOnAsBefore(chosen, load, budget, onEvent);
-  const most = (sequences: number) =>
-    fitMemory({
-      budgetBytes: budget.bytes,
-      sequences,
-      keepBytes: keepBytesOf(config, parts.weightBytes, free, load.length),
-      mayRecompute: config.gradCheckpoint === undefined,
-      predict: load.predict,
-    });
-  const own = asBefore ?? most(load.most);
-  const kept = peers?.pipeline === undefined ? own : await inStep(own, most, peers);
-  const fit = makeReady(kept, load, config, budget);
-  if (!fit.fits && fit.predicted.peakBytes > budget.mostBytes) {
-    throw refusal(fit, load, budget, peers);
+  const fitIn = async (load: RunLoad, asBefore?: Fit): Promise<FittedLoad> => {
+    const most = (sequences: number) =>
+      fitMemory({
+        budgetBytes: budget.bytes,
+        sequences,
+        keepBytes: keepBytesOf(config, parts.weightBytes, free, load.length),
+        mayRecompute: config.gradCheckpoint === undefined,
+        predict: load.predict,
+      });
+    const own = asBefore ?? most(load.most);
+    const kept = peers?.pipeline === undefined ? own : await inStep(own, most, peers);
+    const fit = makeReady(kept, load, config, budget);
+    return { load, fit, refused: !fit.fits && fit.predicted.peakBytes > budget.mostBytes };
+  };
+  let fitted = await fitIn(usual, chosen && goOnAsBefore(chosen, usual, budget, onEvent));
+  // Each part of a sequence that is computed beside others has temporaries of its own. Threads that share
+  // every operator instead take less memory and more time.
+  while (fitted.refused && fitted.load.shards > 1) {
+    const shards = fitted.load.shards >> 1;
+    fitted = await fitIn(await runLoad({ ...parts, shards }, config, undefined));
   }
+  const { load, fit } = fitted;
+  if (fitted.refused) throw refusal(fit, load, budget, peers);
+  const { shards, each, packing } = load;
   const fewer = fit.sequences < load.most;
   onEvent({
     kind: "memory",
     ...{ predicted: fit.predicted, budget, beyondFree: beyondFree(fit.predicted.peakBytes, free) },
     ...(fewer ? { tokensAtOnce: fit.sequences * load.length } : {}),
+    ...(shards < usual.shards ? { partsAtOnce: shards } : {}),
   });
   const tokens = fewer ? fit.sequences * each : TOKENS_AT_ONCE;
   if (peers?.pipeline !== undefined) await reportStages(fit, peers, parts.options.stage!, onEvent);

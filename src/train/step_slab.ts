@@ -2,7 +2,7 @@
  * Memory for the tensors that pass between a step's calls: one slab for the plans of all batch shapes, and
  * one more for each schedule that runs at the same time as others.
  */
-import { collectGarbage } from "../system/memory.ts";
+import { collectGarbage, giveBackFreed } from "../system/memory.ts";
 import type { Schedule } from "../plan/schedule.ts";
 import type { Placement } from "../plan/step_memory.ts";
 import { tooLarge } from "../runtime/memory_limit.ts";
@@ -64,7 +64,9 @@ export class StepSlab implements Disposable {
     const limit = this.#runner.memoryBytes ?? Infinity;
     if (bytes > limit) throw tooLarge(`Cannot compute ${largestOf(placements)}`, bytes, limit);
     if (memory.byteLength < bytes) {
-      collectGarbage(); // what planning has left, before native memory grows
+      // What planning and comparisons have left, before native memory grows.
+      collectGarbage();
+      giveBackFreed();
       memory.resize(bytes);
     }
     const tensors = new Map(

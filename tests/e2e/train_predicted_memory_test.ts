@@ -1,10 +1,11 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertAlmostEquals, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { EXIT } from "../../src/errors.ts";
-import { MINILM_DIR } from "../helpers/fixture_models.ts";
+import { MINILM_DIR, modelDir } from "../helpers/fixture_models.ts";
 import { graftProcess as graft } from "../helpers/graft.ts";
 import { measureTraining } from "../helpers/measured_training.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
+import { readMetrics } from "../helpers/training_runs.ts";
 
 /** Largest error of a prediction; `scripts/figures/memory.ts` has more configurations. */
 const TOLERANCE = 0.15;
@@ -79,4 +80,41 @@ Deno.test("graft train refuses what does not fit, with the numbers and a length 
     assert(length !== undefined, stderr);
     const fits = await train(length, budget);
     assertEquals(fits.code, EXIT.ok, fits.stderr);
+  }));
+
+Deno.test("graft train divides a sequence among fewer threads to fit --memory-budget, and goes on so", () =>
+  inTempDir(async (path) => {
+    const text = "the card that was lost has come back ".repeat(60);
+    Deno.writeTextFileSync(join(path, "rows.jsonl"), JSON.stringify({ text }) + "\n");
+    const train = async (adapter: string, ...args: string[]) => {
+      const { code, stderr } = await graft(
+        ...["train", "--adapter-path", join(path, adapter), ...args],
+      );
+      assertEquals(code, EXIT.ok, stderr);
+      const [, predicted] = /Memory: about ([\d,]+) MB/.exec(stderr)!;
+      return {
+        stderr,
+        predictedMb: Number(predicted.replaceAll(",", "")),
+        losses: readMetrics(join(path, adapter)).flatMap(({ loss }) => loss ?? []),
+      };
+    };
+    const settings = [
+      ...["--model", modelDir("tiny-llama-genai-int4"), "--data", join(path, "rows.jsonl")],
+      ...["--batch-size", "1", "--iters", "4", "--steps-per-report", "1", "--grad-checkpoint"],
+      ...["--learning-rate", "0.01", "--threads", "2"],
+    ];
+    const note = "  sequences are not divided for the threads, to fit, which is slower\n";
+    const divided = await train("divided", ...settings);
+    assert(!divided.stderr.includes(note), divided.stderr);
+    const fitting = ["--memory-budget", `${divided.predictedMb - 4}M`];
+    const whole = await train("whole", ...settings, ...fitting);
+    assertStringIncludes(whole.stderr, note);
+    assert(whole.predictedMb < divided.predictedMb - 4, whole.stderr);
+    for (const [i, loss] of whole.losses.entries()) {
+      assertAlmostEquals(loss, divided.losses[i], 1e-4 * loss);
+    }
+    assertEquals(whole.losses.length, 4);
+    // A run that goes on divides as it did, whatever memory there is by then.
+    const on = await train("whole", "--resume", "--iters", "6", "--memory-budget", "1G");
+    assert(on.predictedMb < divided.predictedMb - 4, on.stderr);
   }));

@@ -159,6 +159,14 @@ Deno.test("trainingNotes() words memory, what is beyond the free, and what runs 
     "to fit, or refused",
     "  batches run 64 tokens at a time and add up their gradients, to fit",
   ]);
+  assertEquals(linesOf({ ...memory, partsAtOnce: 1 }), [
+    first,
+    "  sequences are not divided for the threads, to fit, which is slower",
+  ]);
+  assertEquals(linesOf({ ...memory, partsAtOnce: 2 }), [
+    first,
+    "  sequences are divided into 2 parts for the threads, to fit, which is slower",
+  ]);
 });
 
 Deno.test("trainingNotes() words each way that a run ends", () => {

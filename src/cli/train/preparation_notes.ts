@@ -123,7 +123,7 @@ const formatCheck = ({ cosine, relativeError }: Pick<FastCheck, "cosine" | "rela
   `cosine ${cosine.toFixed(4)}, relative error ${formatShare(relativeError)}`;
 
 function noteMemory(
-  { predicted, budget, beyondFree, tokensAtOnce }: Of<"memory">,
+  { predicted, budget, beyondFree, tokensAtOnce, partsAtOnce }: Of<"memory">,
   terminal: Terminal,
 ): void {
   terminal.note(
@@ -142,5 +142,9 @@ function noteMemory(
     terminal.note(
       `  batches run ${tokensAtOnce} tokens at a time and add up their gradients, to fit`,
     );
+  }
+  if (partsAtOnce !== undefined) {
+    const divided = partsAtOnce === 1 ? "not divided" : `divided into ${partsAtOnce} parts`;
+    terminal.note(`  sequences are ${divided} for the threads, to fit, which is slower`);
   }
 }
