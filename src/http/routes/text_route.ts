@@ -200,8 +200,9 @@ async function inPieces(
       open(sendPart);
     }
     const answers = await work;
-    for (const index of numbers) await sendPart(index, { ends: answers[index].finishReason });
+    // Generated, whether or not the client is there for the end.
     const counted = usage(answers);
+    for (const index of numbers) await sendPart(index, { ends: answers[index].finishReason });
     if (withUsage) await send({ ...chunk, choices: [], usage: counted });
   }, (failure, isGone) => {
     place.dispose();
