@@ -38,19 +38,26 @@ export function trainedOf(
   return new Set(names.map(([name]) => name));
 }
 
-/** Tensors of the adapter that training does not change: their bytes, and a digest of them all. */
-export function frozenPart(
+/** Tensors of the adapter that training does not change. */
+function frozenTensors(
   { model, trainable, trained, initials = new Map() }: AdaptedModel,
-): { readonly sizeBytes: number; readonly digest: string } | undefined {
+): readonly Tensor[] {
   const names = [...trainable.keys()].filter((name) => !trained.has(name));
-  const tensors = [
+  return [
     ...names.map((name) => model.graph.initializers.get(name)!),
     ...[...initials.values()].flatMap(({ a, b }) => [a, b]),
   ];
-  if (tensors.length === 0) return undefined;
-  const parts = tensors.map(({ bytes }) => bytes);
-  const sizeBytes = parts.reduce((sum, { byteLength }) => sum + byteLength, 0);
-  return { sizeBytes, digest: digestOf(...parts) };
+}
+
+/** Bytes of the adapter's tensors that training does not change. */
+export function frozenBytes(adapted: AdaptedModel): number {
+  return frozenTensors(adapted).reduce((sum, { bytes }) => sum + bytes.byteLength, 0);
+}
+
+/** A digest of the adapter's tensors that training does not change; `undefined` if it changes all. */
+export function frozenDigest(adapted: AdaptedModel): string | undefined {
+  const tensors = frozenTensors(adapted);
+  return tensors.length === 0 ? undefined : digestOf(...tensors.map(({ bytes }) => bytes));
 }
 
 /**

@@ -2,7 +2,7 @@
 import type { Runner } from "../runtime/runner.ts";
 import { firstBatch } from "../train/first_batch.ts";
 import { VERSION } from "../version.ts";
-import { frozenPart } from "./adapted_model.ts";
+import { frozenDigest } from "./adapted_model.ts";
 import { rowsAtOnce } from "./choose_numeric.ts";
 import type { ChosenStep } from "./choose_step.ts";
 import type { DataAndAdapter } from "./data_and_adapter.ts";
@@ -21,7 +21,7 @@ export async function frozenLayers(
   // Value by value: the order of an object's keys depends on whether it was measured or read by a resume.
   const identity = JSON.stringify([
     ...[baseDigest, runner.description, VERSION, dequantForm, integerForm, rotated, sliced],
-    frozenPart(adapted)?.digest,
+    frozenDigest(adapted),
   ]);
   return { identity, keepIn: (file) => step.activations = file };
 }

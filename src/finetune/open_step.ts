@@ -6,7 +6,7 @@ import type { Runner } from "../runtime/runner.ts";
 import { passControlHere } from "../train/left_out_passes.ts";
 import { PlannedModel } from "../train/planned_model.ts";
 import type { PlannedModelOptions } from "../train/planned_options.ts";
-import { convertedBytes, frozenPart } from "./adapted_model.ts";
+import { convertedBytes, frozenBytes } from "./adapted_model.ts";
 import type { BaseModel } from "./base_model.ts";
 import type { FineTuneConfig } from "./config.ts";
 import type { DataAndAdapter } from "./data_and_adapter.ts";
@@ -58,7 +58,7 @@ export async function openStep(
   onEvent: OnEvent<PreparationEvent>,
 ): Promise<OpenedStep> {
   const settings = { ...options, arithmetic };
-  const adapterBytes = (frozenPart(adapted)?.sizeBytes ?? 0) + convertedBytes(adapted);
+  const adapterBytes = frozenBytes(adapted) + convertedBytes(adapted);
   const fit = await fitTraining(
     {
       options: settings,

@@ -4,7 +4,7 @@ import type { Message } from "../errors.ts";
 import { openRunner } from "../runtime/open_runner.ts";
 import { MicroBatches } from "../train/micro_batches.ts";
 import { adapterOutput } from "./adapter_output.ts";
-import { frozenPart } from "./adapted_model.ts";
+import { frozenDigest } from "./adapted_model.ts";
 import { openBase } from "./base_model.ts";
 import { chooseStep, type ChosenStep } from "./choose_step.ts";
 import type { FineTuneConfig } from "./config.ts";
@@ -66,7 +66,7 @@ function partsOf(
   stages: number,
 ) {
   const { step, fit: { keepBytes, sequences, atOnce, shards }, forms, cut, baseDigest } = chosen;
-  const frozen = frozenPart(adapted);
+  const frozen = frozenDigest(adapted);
   return {
     model: new MicroBatches(step, atOnce, shards, cut),
     ...{ data: data.train, validation: data.validation, test: data.test },
@@ -74,7 +74,7 @@ function partsOf(
     memory: { keepBytes, sequences, shards, stages, forms },
     identity: {
       ...{ base: baseDigest, tokenizer: tokenizerDigest, ...data.identity },
-      ...(frozen === undefined ? {} : { frozen_part_of_adapter: frozen.digest }),
+      ...(frozen === undefined ? {} : { frozen_part_of_adapter: frozen }),
     },
   };
 }
