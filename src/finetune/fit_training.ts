@@ -72,7 +72,7 @@ export async function fitTraining(
   const before = config.resume ? readChosenMemory(config.adapterPath) : undefined;
   // That of another number of stages was of other layers.
   const chosen = before?.stages === (peers?.pipeline?.stages ?? 1) ? before : undefined;
-  const usual = await runLoad(parts, config, chosen?.shards);
+  const usual = await runLoad(parts, config, parts.shards ?? chosen?.shards);
   const free = {
     freeBytes: freeBytes(),
     swapBytes: freeSwapBytes(),
@@ -94,11 +94,11 @@ export async function fitTraining(
     return { load, fit, refused: !fit.fits && fit.predicted.peakBytes > budget.mostBytes };
   };
   let fitted = await fitIn(usual, chosen && goOnAsBefore(chosen, usual, budget, onEvent));
-  // Each part of a sequence that is computed beside others has temporaries of its own. Threads that share
-  // every operator instead take less memory and more time.
-  while (fitted.refused && fitted.load.shards > 1) {
-    const shards = fitted.load.shards >> 1;
-    fitted = await fitIn(await runLoad({ ...parts, shards }, config, undefined));
+  // Each part of a language model's sequence that is computed beside others has temporaries of its own.
+  // Threads that share every operator instead take less memory and more time.
+  const divides = parts.options.objective === "causal";
+  while (fitted.refused && divides && fitted.load.shards > 1) {
+    fitted = await fitIn(await runLoad(parts, config, fitted.load.shards >> 1));
   }
   const { load, fit } = fitted;
   if (fitted.refused) throw refusal(fit, load, budget, peers);

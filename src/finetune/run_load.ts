@@ -61,18 +61,18 @@ export interface RunLoad {
   readonly predictPart: Predict;
 }
 
-/** @param before parts that the resumed run computed at the same time */
+/** @param shardsAsked parts of a batch to compute at the same time; absent: as many as usual */
 export async function runLoad(
   parts: MemoryParts,
   config:
     & PredictedChoice
     & Pick<FineTuneConfig, "threads" | "iters">,
-  before: number | undefined,
+  shardsAsked: number | undefined,
 ): Promise<RunLoad> {
   const { options, data } = parts;
   // The threads of a stage divide every operator: its parts run one after another.
   const shards = options.pipeline === undefined
-    ? shardCount(options.runner, parts.shards ?? before ?? config.threads)
+    ? shardCount(options.runner, shardsAsked ?? config.threads)
     : 1;
   const { sequences: together } = fixedShape(options.model.graph);
   const packing = packingRules(options, { dropout: options.dropout });

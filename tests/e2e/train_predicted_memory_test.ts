@@ -3,7 +3,7 @@ import { join } from "@std/path";
 import { EXIT } from "../../src/errors.ts";
 import { MINILM_DIR, modelDir } from "../helpers/fixture_models.ts";
 import { graftProcess as graft } from "../helpers/graft.ts";
-import { measureTraining } from "../helpers/measured_training.ts";
+import { measureTraining, predictedMbIn } from "../helpers/measured_training.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 import { readMetrics } from "../helpers/training_runs.ts";
 
@@ -91,10 +91,9 @@ Deno.test("graft train divides a sequence among fewer threads to fit --memory-bu
         ...["train", "--adapter-path", join(path, adapter), ...args],
       );
       assertEquals(code, EXIT.ok, stderr);
-      const [, predicted] = /Memory: about ([\d,]+) MB/.exec(stderr)!;
       return {
         stderr,
-        predictedMb: Number(predicted.replaceAll(",", "")),
+        predictedMb: predictedMbIn(stderr),
         losses: readMetrics(join(path, adapter)).flatMap(({ loss }) => loss ?? []),
       };
     };

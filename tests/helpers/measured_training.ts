@@ -40,11 +40,20 @@ export async function measureTraining(args: readonly string[]): Promise<Measured
   clearInterval(timer);
   const notes = new TextDecoder().decode(stderr);
   if (code !== 0) throw new Error(`graft train ${args.join(" ")} ended with ${code}: ${notes}`);
-  const [, predicted] = /Memory: about ([\d,]+) MB/.exec(notes) ?? [];
-  if (predicted === undefined) throw new Error(`Nothing was predicted: ${notes}`);
   return {
-    predictedMb: Number(predicted.replaceAll(",", "")),
+    predictedMb: predictedMbIn(notes),
     measuredMb: Math.round(Math.max(highWater, tree.peakBytes) / 1e6),
     notes,
   };
+}
+
+/**
+ * The memory that a run predicted, in MB, in what it wrote to standard error.
+ *
+ * @throws {Error} where it predicted nothing
+ */
+export function predictedMbIn(notes: string): number {
+  const [, predicted] = /Memory: about ([\d,]+) MB/.exec(notes) ?? [];
+  if (predicted === undefined) throw new Error(`Nothing was predicted: ${notes}`);
+  return Number(predicted.replaceAll(",", ""));
 }
