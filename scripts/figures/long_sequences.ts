@@ -40,7 +40,7 @@ for (const length of LENGTHS) {
   if (flags.only !== undefined && length !== Number(flags.only)) continue;
   for (const numeric of ["exact", "fast"]) {
     if (flags.numeric !== undefined && numeric !== flags.numeric) continue;
-    const { predictedMb, measuredMb } = await measureTraining([
+    const { predictedMb, measuredMb, notes } = await measureTraining([
       ...["--model", `${flags.shared}/models/smollm2-135m-instruct-int4`, "--data", data],
       ...["--rank", "16", "--target-modules", "all-linear", "--batch-size", "1", "--iters", "2"],
       ...["--max-seq-length", String(length), "--numeric", numeric],
@@ -50,7 +50,8 @@ for (const length of LENGTHS) {
     const error = predictedMb / measuredMb - 1;
     passed &&= Math.abs(error) <= TOLERANCE &&
       (length < Math.max(...LENGTHS) || Math.max(predictedMb, measuredMb) < MOST_MB);
-    console.log(JSON.stringify({ length, numeric, predictedMb, measuredMb, error }));
+    const [, parts] = /at the peak \((.*?)\)/.exec(notes)!;
+    console.log(JSON.stringify({ length, numeric, predictedMb, parts, measuredMb, error }));
   }
 }
 Deno.removeSync(folder, { recursive: true });
