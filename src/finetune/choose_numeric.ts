@@ -68,10 +68,7 @@ export async function chooseNumeric<O extends Opened>(
   }
   let check = await checked(first, batch, onEvent, cut);
   if (check.passed) return await inQuicker(first, open, batch, onEvent, { ...known, check });
-  const { readsStored } = first.step.planOf(rowsAtOnce(first, batch), {
-    passes: ["training"],
-    arithmetic,
-  });
+  const { readsStored } = first.step.trainingPlanOf(rowsAtOnce(first, batch));
   first.step[Symbol.dispose]();
   const second = !products.rotated && readsStored
     ? await openWhereItFits(
@@ -130,10 +127,7 @@ async function inSlicesOrFloats<O extends Opened>(
   const { arithmetic, step } = exact;
   if (!isSliced(arithmetic)) return exact;
   const floats = inFloats(arithmetic);
-  const { readsStored } = step.planOf(rowsAtOnce(exact, batch), {
-    passes: ["training"],
-    arithmetic,
-  });
+  const { readsStored } = step.trainingPlanOf(rowsAtOnce(exact, batch));
   if (!readsStored) {
     return { ...exact, arithmetic: floats, step: step.inArithmetic(inFloats(step.arithmetic)) };
   }

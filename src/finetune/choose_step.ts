@@ -7,6 +7,7 @@ import { openProcessor } from "../runtime/open_runner.ts";
 import { forgetMapped } from "../system/mapped_file.ts";
 import { firstBatch } from "../train/first_batch.ts";
 import { chooseArithmetic } from "../train/choose_arithmetic.ts";
+import { PlanFamilies } from "../train/plan_families.ts";
 import type { PlannedModel } from "../train/planned_model.ts";
 import { checkForward } from "./check_forward.ts";
 import { checkProvider } from "./check_provider.ts";
@@ -42,7 +43,8 @@ export async function chooseStep(
   const { base, learned: { data, adapted }, runner, config, own } = source;
   const forms = await runForms(config, runner, base.model, onEvent);
   const batch = await firstBatch(data.train);
-  const options = withStage(stepOptions(source), batch, own.peers?.pipeline);
+  const settings = withStage(stepOptions(source), batch, own.peers?.pipeline);
+  const options = { ...settings, plans: new PlanFamilies(settings.model) };
   const open = (arithmetic: Arithmetic) => openStep(source, options, arithmetic, onEvent);
   const exact = await exactArithmetic(source, forms);
   const first = await open(await fastArithmetic(source, forms) ?? exact);

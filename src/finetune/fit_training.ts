@@ -80,11 +80,16 @@ export async function fitTraining(
   };
   const budget = memoryBudget(config.memoryBudget, free);
   const fitIn = async (load: RunLoad, asBefore?: Fit): Promise<FittedLoad> => {
+    const keepBytes = keepBytesOf(config, parts.weightBytes, free, load.length);
+    const whole = asBefore === undefined && peers?.pipeline === undefined
+      ? allReady(keepBytes, load, config, budget)
+      : undefined;
+    if (whole !== undefined) return { load, fit: whole, refused: false };
     const most = (sequences: number) =>
       fitMemory({
         budgetBytes: budget.bytes,
         sequences,
-        keepBytes: keepBytesOf(config, parts.weightBytes, free, load.length),
+        keepBytes,
         mayRecompute: config.gradCheckpoint === undefined,
         predict: load.predict,
       });
@@ -167,6 +172,27 @@ function goOnAsBefore(
   return undefined;
 }
 
+/** Whether weights may be made ready for the calls whatever memory that takes, if it is there. */
+function readyAtAnySize({ length }: RunLoad, { numeric }: FitChoice): boolean {
+  return numeric === "exact" && length <= LONG_TOKENS;
+}
+
+/**
+ * Everything as asked, with weights made ready at any size, if that fits: as {@linkcode makeReady} finds it
+ * from the same without them, in half the predictions.
+ */
+function allReady(
+  keepBytes: number,
+  load: RunLoad,
+  config: FitChoice,
+  budget: MemoryBudget,
+): FittedLoad["fit"] | undefined {
+  if (!readyAtAnySize(load, config) || !config.train || config.gradCheckpoint) return undefined;
+  const predicted = load.predict(load.most, keepBytes, true);
+  if (predicted.peakBytes > budget.bytes) return undefined;
+  return { fits: true, sequences: load.most, keepBytes, predicted, readyWeights: true };
+}
+
 /**
  * Makes weights ready for the calls if they still fit: the numbers are the same. In `fast` this saves less
  * time than kept activations do, so it gets the memory that those leave; the same holds for sequences whose
@@ -174,16 +200,15 @@ function goOnAsBefore(
  */
 function makeReady(
   fit: Fit,
-  { length, predict }: RunLoad,
-  { numeric, train, gradCheckpoint }: FitChoice,
+  load: RunLoad,
+  config: FitChoice,
   budget: MemoryBudget,
-): Fit & { readonly readyWeights: ReadyWeights } {
-  const inFloats = numeric === "exact";
-  const takesAny = inFloats && length <= LONG_TOKENS;
-  const room = takesAny ? Infinity : fit.keepBytes - fit.predicted.savedBytes;
+): FittedLoad["fit"] {
+  const { numeric, train, gradCheckpoint } = config;
+  const room = readyAtAnySize(load, config) ? Infinity : fit.keepBytes - fit.predicted.savedBytes;
   if (fit.fits && train && !gradCheckpoint && room >= 0) {
-    for (const readyWeights of inFloats ? [true] : [true, "deep" as const]) {
-      const predicted = predict(fit.sequences, fit.keepBytes, readyWeights);
+    for (const readyWeights of numeric === "exact" ? [true] : [true, "deep" as const]) {
+      const predicted = load.predict(fit.sequences, fit.keepBytes, readyWeights);
       const more = predicted.peakBytes - fit.predicted.peakBytes;
       if (predicted.peakBytes <= budget.bytes && more <= room) {
         return { ...fit, predicted, readyWeights };

@@ -16,7 +16,7 @@ export async function frozenLayers(
 ): Promise<FrozenLayers | undefined> {
   const { step, baseDigest, forms } = chosen;
   const batch = rowsAtOnce(chosen, await firstBatch(train));
-  if (step.planOf(batch, { passes: [] }).frozen === undefined) return undefined;
+  if (step.trainingPlanOf(batch).frozen === undefined) return undefined;
   const { dequantForm, integerForm, rotated, sliced } = forms;
   // Value by value: the order of an object's keys depends on whether it was measured or read by a resume.
   const identity = JSON.stringify([

@@ -4,7 +4,7 @@ import type { TokenBatch } from "../data/targets.ts";
 import { byteLength } from "../graph/dtype.ts";
 import { elementCount } from "../graph/tensor.ts";
 import { parameterBytes } from "../model/predict_training.ts";
-import { type Arithmetic, changed, floatsBeside } from "../plan/arithmetic.ts";
+import { type Arithmetic, changed, floatsBeside, numericOf } from "../plan/arithmetic.ts";
 import { comparedBytes, largestPieceBytes } from "../plan/compared_pieces.ts";
 import {
   type PredictedMemory,
@@ -100,7 +100,7 @@ class MemoryPredictor {
 
   constructor(run: PredictedRun) {
     this.#run = run;
-    this.#plans = new PlanFamilies(run.options.model);
+    this.#plans = run.options.plans ?? new PlanFamilies(run.options.model);
     this.#gradients = arithmeticOfGradients(run.options);
     this.#comparedBytes = bytesToCompare(run);
   }
@@ -167,7 +167,7 @@ class MemoryPredictor {
   }
 
   /** Batches of other shapes, in the parts that run at once if this one does. */
-  #otherBatches(batch: TokenBatch, { keepBytes, longest }: Kept) {
+  #otherBatches(batch: TokenBatch, { keepBytes, longest, readyWeights }: Kept) {
     const { options, shards, evaluated, batches } = this.#run;
     const { dropout } = options;
     const packing = packingRules(options, { dropout });
@@ -179,8 +179,10 @@ class MemoryPredictor {
         const most = sequencesAtOnce(tokens, tokensEach(other, packing), limit);
         return cutBatch(other, partSize(other.inputIds.dims[0], most, shards));
       });
-    // Weights that are made ready change little of what passes between calls.
-    const arithmetic = changed(this.#gradients, { readyWeights: false });
+    // Weights that are made ready change little of what passes between calls; where that is tried first, and
+    // chosen most often, the plans are those of the steps.
+    const ready = numericOf(this.#gradients) === "exact" && readyWeights;
+    const arithmetic = changed(this.#gradients, { readyWeights: ready });
     const settings = { ...options, keepBytes, shards };
     return {
       evaluated: evaluated && cached(
@@ -190,7 +192,7 @@ class MemoryPredictor {
       ),
       others: batches && cached(
         this.#kinds,
-        `training ${tokens} ${longest} ${keepBytes}`,
+        `training ${tokens} ${longest} ${keepBytes} ${ready}`,
         () => batchKinds(this.#plans, settings, atOnce(batches), { dropout, arithmetic }),
       ),
     };

@@ -5,7 +5,7 @@ import { type Arithmetic, changed, numericOf } from "../plan/arithmetic.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { passControlHere } from "../train/left_out_passes.ts";
 import { PlannedModel } from "../train/planned_model.ts";
-import type { PlannedModelOptions } from "../train/planned_options.ts";
+import { keptByPart, type PlannedModelOptions } from "../train/planned_options.ts";
 import { convertedBytes, frozenBytes } from "./adapted_model.ts";
 import type { BaseModel } from "./base_model.ts";
 import type { FineTuneConfig } from "./config.ts";
@@ -73,6 +73,9 @@ export async function openStep(
     own.peers,
   );
   const { keepBytes, readyWeights, shards } = fit;
+  // Plans that keep another number of bytes were only tried.
+  const kept = Array.from({ length: shards }, (_, i) => keptByPart(keepBytes, i + 1));
+  options.plans?.keep((plan) => plan.keepBytes === undefined || kept.includes(plan.keepBytes));
   const step = new PlannedModel({
     ...{ ...settings, keepBytes, ownsInitialValues: true, shards },
     arithmetic: changed(arithmetic, { readyWeights }),

@@ -6,7 +6,7 @@ import { DROPOUT_SEED } from "../plan/dropout.ts";
 import { unknownInput } from "../plan/inputs.ts";
 import { EXPECTED_ROWS, gradientName, LOGITS, LOSS } from "../plan/names.ts";
 import { keyOf, type PlanOptions } from "../plan/options.ts";
-import { planTraining, type Schedule, type TrainingPlan } from "../plan/plan.ts";
+import type { Schedule, TrainingPlan } from "../plan/plan.ts";
 import { IndivisibleError } from "../plan/span.ts";
 import type { DeviceTensor, Runner } from "../runtime/runner.ts";
 import type { ActivationFile } from "./activation_file.ts";
@@ -71,7 +71,7 @@ export class PlannedModel implements StepModel<TokenBatch> {
     this.#runner = options.runner;
     this.#slab = new StepSlab(options.runner);
     this.#plans = new PlanCache(options.runner);
-    this.#families = new PlanFamilies(options.model);
+    this.#families = options.plans ?? new PlanFamilies(options.model);
     this.#means = { runner: this.#runner, plans: this.#plans, slab: this.#slab };
     this.#dividesSequences = options.dividesSequences ?? true;
     this.#ignoresPadding = ignoresPadding(options);
@@ -256,11 +256,11 @@ export class PlannedModel implements StepModel<TokenBatch> {
 
   /** Frees what only the comparisons before the first step needed. */
   forgetComparisons(): void {
-    this.#families.clear();
     const own = productsKey(this.#arithmetic);
-    this.#plans.keep(({ options: { passes, arithmetic } }) =>
-      arithmetic !== undefined && productsKey(arithmetic) === own && passes?.join() === "training"
-    );
+    const trains = ({ passes, arithmetic }: PlanOptions) =>
+      arithmetic !== undefined && productsKey(arithmetic) === own && passes?.join() === "training";
+    this.#families.keep(trains);
+    this.#plans.keep(({ options }) => trains(options));
   }
 
   widen(): boolean {
@@ -286,14 +286,20 @@ export class PlannedModel implements StepModel<TokenBatch> {
   }
 
   /**
-   * A newly made plan for a batch's shape: to look at, not to run.
+   * A plan for a batch's shape: to look at, not to run.
    *
    * @param use what it is for; default all passes, in floats
    */
   planOf(batch: TokenBatch, use: PlanUse = {}): TrainingPlan {
-    const { model } = this.#options;
     const prepared = prepare(batch, packingRules(this.#options, use));
-    return planTraining(model, planOptionsFor(this.#options, prepared, use));
+    return this.#families.planOf(planOptionsFor(this.#options, prepared, use));
+  }
+
+  /** The plan with which a batch, or the first part of it that has targets, trains: to look at. */
+  trainingPlanOf(batch: TokenBatch): TrainingPlan {
+    const [first] = this.#planned(batch, this.#arithmetic);
+    return first?.compiled.plan ??
+      this.planOf(batch, { passes: ["training"], arithmetic: this.#arithmetic });
   }
 
   [Symbol.dispose](): void {

@@ -10,6 +10,7 @@ import type { PackingRules } from "../data/packing.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { floatsOn } from "./choose_arithmetic.ts";
 import type { Pipeline } from "./pipeline.ts";
+import type { PlanFamilies } from "./plan_families.ts";
 import type { Prepared } from "./step_inputs.ts";
 
 /** What to train and how; `arithmetic` is that of gradients, by default in floats. */
@@ -42,6 +43,8 @@ export interface PlannedModelOptions extends PlanSettings {
    * true. Some models' sequences cannot be divided: `IndivisibleError`.
    */
   readonly dividesSequences?: boolean;
+  /** Plans made for the same model and settings so far; default none. Later ones are added. */
+  readonly plans?: PlanFamilies;
   /** The processes that compute the other segments than those of `stage`, without shards. */
   readonly pipeline?: Pipeline;
 }
@@ -116,6 +119,11 @@ export interface PlanUse {
  */
 const FEW_PARTS = 2;
 
+/** Bytes that each of several parts may keep of those that a batch may. */
+export function keptByPart(keepBytes: number, parts: number): number {
+  return Math.floor(keepBytes / parts);
+}
+
 /** What to plan for a batch, or a part of one. */
 export function planOptionsFor(
   options: PlannedModelOptions,
@@ -141,7 +149,8 @@ export function planOptionsFor(
     commonTokens: packing?.common ?? 0,
     span,
     trainable,
-    keepBytes: keepBytes && Math.floor(keepBytes / parts),
+    // Only gradients read what is kept.
+    keepBytes: sums ? keepBytes && keptByPart(keepBytes, parts) : undefined,
     // Spans differ in their calls.
     sharesWeights: parts > FEW_PARTS && span === undefined,
     // Several parts run as lists do, a single one on the threads of a pool.

@@ -75,11 +75,11 @@ Deno.test("chooseNumeric() stays in fast where integers lead clearly or a run be
 Deno.test("chooseNumeric() goes on in floats, with the same model, where no product reads 8 bits as the file has them", async () => {
   const exact = arithmeticOf({ sliced: true, readyWeights: true });
   const first = opened(exact, []);
-  const planned: unknown[] = [];
+  const planned: TokenBatch[] = [];
   const asked: Arithmetic[] = [];
   const step = {
     ...first.step,
-    planOf: (_batch: TokenBatch, use: unknown) => (planned.push(use), { readsStored: false }),
+    trainingPlanOf: (batch: TokenBatch) => (planned.push(batch), { readsStored: false }),
     inArithmetic: (arithmetic: Arithmetic) => (asked.push(arithmetic), { arithmetic }),
   } as unknown as Opened["step"];
   const { opened: model, choice } = await chooseNumeric(
@@ -89,7 +89,7 @@ Deno.test("chooseNumeric() goes on in floats, with the same model, where no prod
     () => {},
     { exact },
   );
-  assertEquals(planned, [{ passes: ["training"], arithmetic: exact }]);
+  assertEquals(planned, [batch()]);
   assertEquals(asked, [inFloats(exact)]);
   assertEquals([model.arithmetic, model.step.arithmetic], [inFloats(exact), inFloats(exact)]);
   assertEquals(choice.setting, "exact");
