@@ -39,13 +39,16 @@ function covered(
   before: number,
   end: number,
 ): readonly number[] {
-  return range(count[axis]).map((position) =>
-    range(g.kernel[axis]).filter((k) => {
-      const at = position * g.strides[axis] - g.before[axis] + k * g.dilations[axis];
-      return at >= -before && at < end;
-    }).length
-  );
+  const [kernel, step] = [g.kernel[axis], g.dilations[axis]];
+  return range(count[axis]).map((position) => {
+    const at = position * g.strides[axis] - g.before[axis];
+    const first = Math.max(0, Math.ceil((-before - at) / step));
+    return Math.max(0, Math.min(kernel, Math.ceil((end - at) / step)) - first);
+  });
 }
+
+/** Most elements of a constant that stands for a pool's windows: a few bytes can claim any size. */
+const MOST_ELEMENTS = 2 ** 22;
 
 const AveragePool: OpRule = {
   opType: "AveragePool",
@@ -67,6 +70,11 @@ const AveragePool: OpRule = {
     const windows = windowsOf(node, spatial);
     const { g, count } = windows;
     const size = product(g.kernel);
+    if (Math.max(channels * size, product(count)) > MOST_ELEMENTS) {
+      throw new RangeError(
+        `its windows [${g.kernel}] over [${x.dims}] take more than ${MOST_ELEMENTS} elements`,
+      );
+    }
     const countsPadding = intAttribute(node, "count_include_pad", 0) === 1;
     const axes = spatial.map((dim, axis) => {
       const [before, after] = countsPadding ? [g.before[axis], g.after[axis]] : [0, 0];

@@ -99,7 +99,7 @@ Deno.test("GuardedText.encodeRows() names the row that takes too long", async ()
 });
 
 Deno.test("GuardedText refuses a text that is too long by its place and size, at once", async () => {
-  using text = await GuardedText.start(baseFiles());
+  using text = await GuardedText.start(tinyFiles());
   const row = { kind: "text", text: "word ".repeat(1e6) } as const;
   const began = performance.now();
   await assertRejects(
@@ -107,8 +107,21 @@ Deno.test("GuardedText refuses a text that is too long by its place and size, at
     BadInputError,
     "d.jsonl:7: the text has 5000000 characters, and graft accepts at most 1048576",
   );
-  await assertRejects(() => text.encode(["a".repeat(2 ** 20 + 1)]), BadInputError, "1048577");
+  const long = "a".repeat(2 ** 20 + 1);
+  await assertRejects(() => text.encode([long]), BadInputError, "1048577");
+  const chat: Message[] = [{ role: "user", content: long }];
+  await assertRejects(() => text.render(chat), BadInputError, "and graft accepts at most 1048576");
   assert(performance.now() - began < 1000);
+});
+
+Deno.test("GuardedText says at once that a text needs too much memory, and encodes the next", async () => {
+  const double = { type: "Replace", pattern: { Regex: "%" }, content: "%%" };
+  const doubling = { type: "Sequence", normalizers: new Array(40).fill(double) };
+  using text = await GuardedText.start(tinyWith({ normalizer: doubling }), { deadlineMs: 60_000 });
+  const began = performance.now();
+  await assertRejects(() => text.encode(["100%"]), BadInputError, "MB of memory");
+  assert(performance.now() - began < 20_000, "it was waited for");
+  assertEquals((await text.encode(["one"])).length, 1);
 });
 
 Deno.test("GuardedText encodes the longest text that it takes", async () => {

@@ -174,6 +174,33 @@ Deno.test("serve() has an answer end at four fifths of the bound, and refuses th
     assertEquals([await running.ended, begun], [true, 1]);
   }));
 
+Deno.test("serve() has 16 texts of a user wait, and says that it is busy to more of that user", () =>
+  inTempDir(async (folder) => {
+    const path = join(folder, "socket");
+    let [slow, open] = [false, () => {}];
+    const gate = new Promise<void>((resolve) => open = resolve);
+    const running = daemon(path, {
+      open: () => Promise.resolve(echo("base", () => slow ? gate : Promise.resolve())),
+    });
+    await until("it listens", () => isSocket(path));
+    slow = true;
+    const told: unknown[] = [];
+    const asked = Array.from({ length: 20 }, async (_, i) => {
+      const { echo, error } = await ask(path, String(i));
+      told.push(echo ?? (error as { status: string }).status);
+    });
+    try {
+      await until("four are turned away", () => told.length === 4, 5000);
+      assertEquals(told, ["busy", "busy", "busy", "busy"]);
+    } finally {
+      open();
+      await Promise.all(asked);
+      running.stop();
+    }
+    assertEquals(new Set(told).size, 17); // 16 answers, and that it is busy
+    assertEquals(await running.ended, true);
+  }));
+
 Deno.test("serve() takes over another model once it answers, and stays where it does not", () =>
   inTempDir(async (folder) => {
     const path = join(folder, "socket");

@@ -1,6 +1,7 @@
 /** What root's verbs do in the service user's folder, where that user has put something else. */
 import { assert, assertEquals, assertInstanceOf, assertMatch, assertThrows } from "@std/assert";
 import { dirname, join } from "@std/path";
+import { roundSettings } from "../../src/cli/service/round_settings.ts";
 import rollback from "../../src/cli/service/service_rollback.ts";
 import status from "../../src/cli/service/service_status.ts";
 import { StorageError } from "../../src/errors.ts";
@@ -61,7 +62,10 @@ const INSTALL_PATHS = [
   ...["models/.unfinished-0001-removed", "cycles/.unfinished-x", "data"],
 ];
 
-/** A service's folder of another user in `inside`, and files of root in `outside`, which all may write. */
+/**
+ * A service's folder of another user in `inside`, and files of root in `outside`, which all may reach and
+ * write: that user's rights alone keep nothing from them.
+ */
 function prepare(root: string): { readonly inside: string; readonly outside: string } {
   const [inside, outside] = [join(root, "inside"), join(root, "outside")];
   serviceFolder(inside);
@@ -71,7 +75,7 @@ function prepare(root: string): { readonly inside: string; readonly outside: str
     Deno.writeTextFileSync(join(outside, name), "root's");
     Deno.chmodSync(join(outside, name), 0o666);
   }
-  for (const folder of [outside, join(outside, "folder")]) Deno.chmodSync(folder, 0o777);
+  for (const folder of [root, outside, join(outside, "folder")]) Deno.chmodSync(folder, 0o777);
   return { inside, outside };
 }
 
@@ -89,6 +93,7 @@ testAsRoot(
     inTempDir(async (path) => {
       let refused = 0;
       prepare(join(path, "all"));
+      Deno.chmodSync(path, 0o755);
       for (const place of INSTALL_PATHS) {
         for (const [kind, trap] of Object.entries(TRAPS)) {
           const what = `${kind} in the place of ${place}`;
@@ -171,6 +176,9 @@ testAsRoot("a round is refused to root in another user's folder", () =>
     assertMatch(error.message, /systemctl start graft-train/);
     checkRoundUser(path);
     checkRoundUser(join(path, "none"));
+    const flags = { state: inside, model: "none", promoteMargin: 0, keep: 1 };
+    // deno-lint-ignore no-explicit-any -- it asks for less of a terminal
+    assertThrows(() => roundSettings(flags, new Set(), terminal as any), StorageError, "root must");
   }));
 
 testAsRoot(

@@ -1,4 +1,5 @@
 import { assertEquals } from "@std/assert";
+import { processTerminal } from "../../src/cli/terminal/output.ts";
 import { printable } from "../../src/cli/terminal/printable.ts";
 
 Deno.test("printable() escapes what moves cursors, sets titles or turns the direction of text", () => {
@@ -25,4 +26,30 @@ Deno.test("printable() leaves graft's own styles where there may be some, and no
     "\x1b[31mred\x1b[0m \\u001b[8mhidden",
   );
   assertEquals(printable("\x1b[31mred"), "\\u001b[31mred");
+});
+
+/** What a function writes to a stream of the process that says to be a terminal. */
+function written(stream: typeof Deno.stdout | typeof Deno.stderr, action: () => void): string {
+  const { isTerminal, writeSync } = stream;
+  let text = "";
+  stream.isTerminal = () => true;
+  stream.writeSync = (bytes) => {
+    text += new TextDecoder().decode(bytes);
+    return bytes.length;
+  };
+  try {
+    action();
+  } finally {
+    Object.assign(stream, { isTerminal, writeSync });
+  }
+  return text;
+}
+
+Deno.test("processTerminal() lets no control character of a text through to a terminal", () => {
+  const evil = "a\x1b]0;owned\x07\x1b[2J";
+  const shown = "a\\u001b]0;owned\\u0007\\u001b[2J";
+  assertEquals(written(Deno.stdout, () => processTerminal().write(evil)), shown);
+  assertEquals(written(Deno.stdout, () => processTerminal().print(evil)), `${shown}\n`);
+  assertEquals(written(Deno.stderr, () => processTerminal().note(evil)), `${shown}\n`);
+  assertEquals(written(Deno.stderr, () => processTerminal().status(evil)), `\r\x1b[K${shown}`);
 });

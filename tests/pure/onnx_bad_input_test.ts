@@ -40,6 +40,24 @@ function nestedModel(levels: number): Uint8Array {
   return graph({ node: inner.node });
 }
 
+/** A model of one MatMulNBits with 64 bytes of weights, for 2 rows of 64 columns, unless it says otherwise. */
+function packedModel(sizes: Readonly<Record<string, bigint>>): Uint8Array {
+  const attribute = Object.entries({ N: 2n, K: 64n, block_size: 32n, ...sizes })
+    .map(([name, i]) => message("AttributeProto", { name, type: 2, i }));
+  return fileOf(smallModel({
+    input: [value("x", ["batch", 64])],
+    initializer: [
+      message("TensorProto", {
+        ...{ name: "B", dataType: 2, dims: [2n, 2n, 16n], rawData: new Uint8Array(64) },
+      }),
+      floats("scales", [4], [1, 1, 1, 1]),
+    ],
+    node: [
+      node("MatMulNBits", ["x", "B", "scales"], ["z"], { domain: "com.microsoft", attribute }),
+    ],
+  }, { opsetImport: [opset("", 21n), opset("com.microsoft", 1n)] }));
+}
+
 const external = (...entries: [string, string][]): Tensor => ({
   dataLocation: 1,
   externalData: entries.map(([key, value]) => entry(key, value)),
@@ -156,6 +174,43 @@ const CASES: [string, Uint8Array, RegExp][] = [
     }),
     /attribute "then_branch": its type is graph/,
   ],
+  [
+    "a layer of more rows than its weights have",
+    packedModel({ N: 2n ** 28n }),
+    /node 0 \(com\.microsoft\.MatMulNBits "z"\): its sizes need 8589934592 bytes of B: .* has 64/,
+  ],
+  [
+    "a layer of more columns than its weights have",
+    packedModel({ K: 2n ** 40n }),
+    /bytes of B: the file has 64/,
+  ],
+  [
+    "a size that is no number",
+    graph({
+      node: [node("Split", ["x"], ["z"], {
+        attribute: [message("AttributeProto", { name: "num_outputs", type: 1, f: 1 })],
+      })],
+    }),
+    /"num_outputs" of Split .* must be an integer/,
+  ],
+  [
+    "an operator with an input too few",
+    graph({ node: [node("MatMul", ["x"], ["z"])] }),
+    /2 inputs/,
+  ],
+  [
+    "an input of more dimensions than its operator reads",
+    graph({
+      input: [value("x", [1, 2, 2, 2])],
+      node: [node("LSTM", ["x", "w", "w"], ["z"])],
+    }),
+    /node 0 \(LSTM "z"\): input 0 \(X\) must have 3 dimensions: "x" has 4/,
+  ],
+  [
+    "an input far larger than the weights",
+    graph({ input: [value("x", [2 ** 40])] }),
+    /input "x" is \[1099511627776\]/,
+  ],
   ["an unknown element type", tensor({ dataType: 99 }), /initializer.* "w": element type 99/],
   ["an unknown value type", graph({ input: [value("x", [1], 77)] }), /"x": element type 77/],
   ["a negative dimension", tensor({ dims: [-2n] }), /"w": a dimension is negative: .* -2/],
@@ -229,6 +284,10 @@ Deno.test("decodeModel() refuses every cut of a file", () => {
       assert(error instanceof BadInputError, `cut at ${length}: ${error}`);
     }
   }
+});
+
+Deno.test("decodeModel() accepts a layer whose sizes are those of its weights", () => {
+  assertEquals(decodeModel(packedModel({})).graph.nodes[0].opType, "MatMulNBits");
 });
 
 Deno.test("decodeModel() accepts nesting below the limit", () => {

@@ -1,6 +1,6 @@
 /** What a standard operator's rule implements in part is refused by name, never ignored. */
 import { assertMatch, assertStringIncludes, assertThrows } from "@std/assert";
-import { int, string, strings } from "../../src/graph/attributes.ts";
+import { int, ints, string, strings } from "../../src/graph/attributes.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import { float32, int64 } from "../../src/graph/tensor.ts";
 import type { Node } from "../../src/graph/types.ts";
@@ -148,6 +148,26 @@ const REFUSED_WHOLE = [
   "MatMulIntegerToFloat",
   "QAttention",
 ];
+
+Deno.test("AveragePool: windows far larger than what they read are refused before they are made", () => {
+  const pool = (kernel: readonly number[], pads: readonly number[]) => {
+    const b = new GraphBuilder(inferTraining);
+    b.input("image", "float32", [1, 4, 3, 3]);
+    const attributes = { kernel_shape: ints(kernel), pads: ints(pads) };
+    lower(b, node("AveragePool", ["image"], { attributes }));
+  };
+  pool([3, 3], [1, 1, 1, 1]);
+  const most = 4_194_304;
+  for (
+    const [kernel, pads] of [
+      [[2048, 2048], [1024, 1024, 1024, 1024]], // of each channel
+      [[1, 1], [2048, 2048, 2048, 2048]], // of all positions
+    ]
+  ) {
+    const { message } = assertThrows(() => pool(kernel, pads), RangeError);
+    assertStringIncludes(message, `windows [${kernel}] over [1,4,3,3] take more than ${most}`);
+  }
+});
 
 Deno.test("every operator refuses an attribute that graft does not know, by name", async (t) => {
   for (const rule of allRules()) {

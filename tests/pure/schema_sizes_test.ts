@@ -146,6 +146,40 @@ const BAD: readonly [what: string, graph: Graph, problem: string][] = [
   ["more parts than outputs", graphOf("Split", [], { num_outputs: int(1 << 30) }, ""), "must be 1"],
 ];
 
+/** Operators that a check serves besides those of {@linkcode BAD}, with the sizes that it refuses. */
+const ALIKE: readonly [names: string, graph: (opType: string, domain: string) => Graph][] = [
+  ["DequantizeLinear QuantizeLinear com.microsoft.DequantizeLinear com.microsoft.QuantizeLinear", (
+    opType,
+    domain,
+  ) => {
+    const graph = blocked({ axis: int(0), block_size: int(3) });
+    return { ...graph, nodes: [{ ...graph.nodes[0], opType, domain }] };
+  }],
+  [
+    "LSTM GRU RNN",
+    (opType) =>
+      graphOf(opType, [floats(1, 8, 8), floats(1, 8, 8)], { hidden_size: int(2 ** 30) }, ""),
+  ],
+  [
+    "Conv ConvTranspose ConvInteger",
+    (opType) => graphOf(opType, [floats(4, 2, 3)], { kernel_shape: ints([3_000_000]) }, ""),
+  ],
+  [
+    "AveragePool MaxPool LpPool",
+    (opType) => graphOf(opType, [], { kernel_shape: ints([2 ** 31]) }, ""),
+  ],
+  ["Attention", (opType) => graphOf(opType, [], { q_num_heads: int(2 ** 31) }, "")],
+];
+
+Deno.test("sizeProblem() knows the sizes of every operator of a kind", () => {
+  for (const [names, graph] of ALIKE) {
+    for (const name of names.split(" ")) {
+      const [opType, domain] = [name.split(".").at(-1)!, name.includes(".") ? MICROSOFT : ""];
+      assertEquals(sizeProblem(graph(opType, domain))?.startsWith("node 0 ("), true, name);
+    }
+  }
+});
+
 for (const [what, graph, problem] of BAD) {
   Deno.test(`sizeProblem() refuses ${what}, naming the node and the value`, () => {
     const found = sizeProblem(graph) ?? "";
