@@ -1,11 +1,7 @@
 /** Uploaded files, a folder each: what a client uploaded, and what it is. */
 import { join } from "@std/path";
-import {
-  exists,
-  makeDirectory,
-  removeDirectory,
-  replaceDirectory,
-} from "../system/durable_files.ts";
+import { makeDirectory, removeDirectory, replaceDirectory } from "../system/durable_files.ts";
+import { readSmallText } from "../system/small_file.ts";
 import { unixSeconds } from "../system/unix_time.ts";
 import { isId, newId } from "./job_record.ts";
 
@@ -40,9 +36,8 @@ export class FileStore {
   }
 
   get(id: string): StoredFile | undefined {
-    const path = join(this.#folder, id, RECORD);
-    if (!isId(id) || !exists(path)) return undefined;
-    return JSON.parse(Deno.readTextFileSync(path));
+    const text = isId(id) ? readSmallText(join(this.#folder, id, RECORD)) : undefined;
+    return text === undefined ? undefined : JSON.parse(text);
   }
 
   /** Path of a file's content. */

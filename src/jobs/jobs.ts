@@ -5,6 +5,7 @@
 import { join, resolve } from "@std/path";
 import { StorageError } from "../errors.ts";
 import { exists, makeDirectory, removeDirectory, replaceFile } from "../system/durable_files.ts";
+import { readSmallText } from "../system/small_file.ts";
 import { unixSeconds } from "../system/unix_time.ts";
 import { listCheckpoints } from "../train/checkpoint_files.ts";
 import { endOrphans } from "./end_orphans.ts";
@@ -90,8 +91,9 @@ export class Jobs {
     makeDirectory(options.folder);
     for (const { name } of Deno.readDirSync(options.folder)) {
       const path = join(options.folder, name, RECORD);
-      if (!isId(name) || !exists(path)) continue;
-      const record = parseJob(Deno.readTextFileSync(path), path);
+      const text = isId(name) ? readSmallText(path) : undefined;
+      if (text === undefined) continue;
+      const record = parseJob(text, path);
       this.#records.set(record.id, record);
     }
   }

@@ -25,7 +25,10 @@ const MOST_TILES = 8;
 /** Rotations mix columns within blocks of at most this size; tiles are whole blocks. */
 const BLOCK = 32;
 
-const REDUCTIONS: Readonly<Record<string, string>> = { ReduceMax: "Max", ReduceMin: "Min" };
+const REDUCTIONS: ReadonlyMap<string, string> = new Map([
+  ["ReduceMax", "Max"],
+  ["ReduceMin", "Min"],
+]);
 
 /**
  * @param piece nodes in topological order
@@ -323,7 +326,8 @@ function joined(
   { opType }: Node,
   columnAxis: number,
 ): Pick<Node, "opType" | "attributes"> | undefined {
-  if (opType in REDUCTIONS) return { opType: REDUCTIONS[opType], attributes: {} };
+  const reduction = REDUCTIONS.get(opType);
+  if (reduction !== undefined) return { opType: reduction, attributes: {} };
   return opType === "QuantizeLinear"
     ? { opType: "Concat", attributes: { axis: int(columnAxis) } }
     : undefined;

@@ -51,7 +51,7 @@ export function shortName(name: string): string {
 
 /** Whether to look for a GPU library. */
 export function wantsGpu({ names }: ProviderWish, hasGpu: boolean): boolean {
-  const wanted = names.map((name) => ALIASES[shortName(name)] ?? name);
+  const wanted = names.map((name) => ownValue(ALIASES, shortName(name)) ?? name);
   return wanted.includes(CUDA) || wanted.includes(TENSORRT) ||
     (hasGpu && names.includes("auto"));
 }

@@ -15,6 +15,7 @@ import { isObject } from "../data/json.ts";
 import { BadInputError, type Message } from "../errors.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { digestOf } from "../lora/digest.ts";
+import { ownValue } from "../records.ts";
 import { decodeSafetensors, safetensorsParts } from "../safetensors/mod.ts";
 import type { OptimizerState } from "./optimizer.ts";
 import type { TrainState } from "./state.ts";
@@ -156,9 +157,10 @@ export function decodeCheckpoint(
 /** Clauses on what differs between a checkpoint's run and this one; empty if nothing does. */
 export function differences(saved: Identity, now: Identity): readonly Message[] {
   return [...new Set([...Object.keys(saved), ...Object.keys(now)])]
-    .filter((key) => saved[key] !== now[key])
-    .map((key) => {
-      const values = `was ${saved[key] ?? "unset"}: current value is ${now[key] ?? "unset"}`;
+    .map((key) => [key, ownValue(saved, key), ownValue(now, key)] as const)
+    .filter(([, before, after]) => before !== after)
+    .map(([key, before = "unset", after = "unset"]) => {
+      const values = `was ${before}: current value is ${after}`;
       // A checkpoint stores the parameters of the run under the names of their flags.
       if (!key.startsWith("--")) return `${key} ${values}`;
       return (name) => `${name(keyOfFlag(key))} ${values}`;

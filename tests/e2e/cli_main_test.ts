@@ -37,6 +37,7 @@ Deno.test("graft help VERB and graft VERB --help print the same", async () => {
 for (
   const [args, message] of [
     [["trian"], 'Unknown verb "trian"; did you mean "train"?'],
+    [["constructor"], 'Unknown verb "constructor"'],
     [["--model", "x", "train"], "The verb comes first"],
     [
       ["train", "--lerning-rate", "1"],

@@ -12,6 +12,8 @@ const DEADLINE = ["timeout", "--signal=KILL", "60"] as const;
 const NAMES = [
   "pipe",
   "adapter_model.safetensors",
+  `file-${"0".repeat(24)}/file.json`,
+  `ftjob-${"0".repeat(24)}/job.json`,
   "genai_config.json",
   "memory.json",
   "metrics.jsonl",
@@ -36,8 +38,11 @@ Deno.test("no file that a user names, and none beside it, is opened where it is 
     const lines = new TextDecoder().decode(stdout).replaceAll(folder, "F").trimEnd().split("\n");
     assertEquals(lines.map((line) => line.split(": ").slice(0, 2).join(": ")), [
       "--adapter-path: BadInputError",
+      "--auth-supernode-private-key: BadInputError",
       "--config: BadInputError",
       "--data: BadInputError",
+      "--jobs-dir: BadInputError",
+      "--jobs-dir, an upload: BadInputError",
       "--model, a file: BadInputError",
       "--model, a folder: BadInputError",
       "--ort-lib: OrtLoadError",

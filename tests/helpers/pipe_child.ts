@@ -9,6 +9,7 @@ import { openLibrary } from "../../ffi/library.ts";
 import { readChosenMemory } from "../../src/finetune/chosen_memory.ts";
 import { MetricsFile } from "../../src/finetune/metrics_file.ts";
 import { readTextFile } from "../../src/cli/run/read.ts";
+import { keepIdentity } from "../../src/fleet/rounds/node_files.ts";
 import { FileSource } from "../../src/data/io/file_source.ts";
 import { AdapterStore } from "../../src/hub/adapter_store.ts";
 import { RepositoryFolder } from "../../src/hub/cache.ts";
@@ -16,6 +17,8 @@ import { fileDigest } from "../../src/hub/digests.ts";
 import { filesUnder } from "../../src/hub/import_local.ts";
 import { hubSettings } from "../../src/hub/settings.ts";
 import { unpackTar } from "../../src/hub/tar.ts";
+import { FileStore } from "../../src/jobs/file_store.ts";
+import { Jobs, type JobsOptions } from "../../src/jobs/jobs.ts";
 import { loadAdapter } from "../../src/model/adapter_dir.ts";
 import { findModelFile } from "../../src/model/find_model.ts";
 import { loadOnnx } from "../../src/model/load_onnx.ts";
@@ -28,8 +31,11 @@ const pipe = join(folder, "pipe");
 
 const READERS: Readonly<Record<string, () => unknown>> = {
   "--adapter-path": () => loadAdapter(folder),
+  "--auth-supernode-private-key": () => keepIdentity(folder, pipe),
   "--config": () => readTextFile(pipe),
   "--data": () => FileSource.open(pipe),
+  "--jobs-dir": () => new Jobs({ folder } as JobsOptions),
+  "--jobs-dir, an upload": () => new FileStore(folder).list(),
   "--model, a file": () => loadOnnx(pipe),
   "--model, a folder": () => findModelFile(folder),
   "--ort-lib": () => openLibrary(pipe),

@@ -16,7 +16,7 @@ import {
   toBigInts,
   toNumbers,
 } from "../../src/graph/tensor.ts";
-import { RuntimeFailure, UsageError } from "../../src/errors.ts";
+import { BadInputError, RuntimeFailure, UsageError } from "../../src/errors.ts";
 import { createOrtRunner, type OrtRunnerOptions } from "../../src/runtime/ort_runner.ts";
 import type { Runner } from "../../src/runtime/runner.ts";
 import { int, tensorValue } from "../../src/graph/attributes.ts";
@@ -380,6 +380,12 @@ export function runnerCases(name: string, options: OrtRunnerOptions): void {
     assertThrows(() => x.write(float32([3], [1, 2, 3])), TypeError, "of 12 bytes");
     using wrapped = runner.wrap(float32([2], [1, 2]));
     assertThrows(() => wrapped.write(float32([2], [3, 4])), TypeError, "wraps");
+  });
+
+  test("upload() and wrap() refuse strings with a typed error", (runner) => {
+    const strings = { dtype: "string", dims: [0], bytes: new Uint8Array() } as const;
+    assertThrows(() => runner.upload(strings), BadInputError, "numbers only");
+    assertThrows(() => runner.wrap(strings), BadInputError, "numbers only");
   });
 
   test("a tensor of one runner is refused by another", async (runner) => {

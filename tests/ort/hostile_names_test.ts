@@ -7,6 +7,7 @@ import { findModules } from "../../src/lora/modules.ts";
 import { resolveTargets } from "../../src/lora/targets.ts";
 import { DEFAULT_LORA } from "../../src/lora/config.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
+import { chooseProviders } from "../../src/runtime/provider_choice.ts";
 import { parseConfig } from "../../src/config/file.ts";
 import { FINE_TUNE_PARAMETERS } from "../../src/finetune/parameters.ts";
 import { readModel, writeModel } from "../../scripts/campaigns/hostile/mutators/messages.ts";
@@ -78,6 +79,22 @@ for (const word of ["constructor", "toString", "__proto__"]) {
         `Unknown key "${word}"`,
       );
     }
+  });
+
+  Deno.test(`an lr_schedule named ${word} is none, and neither is a provider`, () => {
+    const text = `lr_schedule:\n  name: ${word}`;
+    const shown = `current value is "${word}"`;
+    assertThrows(() => parseConfig(text, FINE_TUNE_PARAMETERS, "run.yaml"), UsageError, shown);
+    const trial = {
+      library: { path: "libonnxruntime.so", version: "1.24.0" },
+      available: ["CPUExecutionProvider"],
+      hasGpu: false,
+      defaults: () => ({}),
+      failure: () => undefined,
+      note: () => {},
+    };
+    const wish = { names: [word], options: [] };
+    assertThrows(() => chooseProviders(wish, trial), UsageError, `no provider "${word}"`);
   });
 
   Deno.test(`a run is fed, and gives, a value named ${word}`, async () => {

@@ -3,11 +3,15 @@ import { fromFileUrl } from "@std/path";
 import { activationCase } from "../../scripts/campaigns/power/cases/activations.ts";
 import { checkpointCase } from "../../scripts/campaigns/power/cases/checkpoints.ts";
 import { modelCase } from "../../scripts/campaigns/power/cases/models.ts";
+import { pullCases } from "../../scripts/campaigns/power/cases/pulls.ts";
 import { roundsCase } from "../../scripts/campaigns/power/cases/rounds.ts";
 import { saveCase } from "../../scripts/campaigns/power/cases/saves.ts";
 import { type PowerCase, replay } from "../../scripts/campaigns/power/replay.ts";
 import { writeModelOf } from "../../scripts/campaigns/power/staged_child.ts";
+import { withEnvironment } from "../helpers/environment.ts";
+import { FakeHub } from "../helpers/fake_hub.ts";
 import { testWithTool } from "../helpers/requirements.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 const WRITER = fromFileUrl(
   new URL("../../scripts/campaigns/power/staged_child.ts", import.meta.url),
@@ -50,3 +54,21 @@ for (const [title, one] of CASES) {
     assert(states >= 40, `there were only ${states} states`);
   });
 }
+
+testWithTool(
+  "strace",
+  "graft pull after a power loss shows nothing or the whole model, and the next pull makes it so",
+  () =>
+    inTempDir((work) =>
+      // The pulls that mend it set it to the cache of each state.
+      withEnvironment({ HF_HUB_CACHE: work }, async () => {
+        await using hub = new FakeHub();
+        // The files of a folder are copied as a hub's are downloaded.
+        for (const one of pullCases(work, hub).slice(1)) {
+          const { states, faults } = await replay(one, { seed: 1, random: 3, alone: 4, most: 40 });
+          assertEquals(faults, []);
+          assert(states >= 40, `there were only ${states} states`);
+        }
+      })
+    ),
+);

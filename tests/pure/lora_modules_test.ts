@@ -1,6 +1,6 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { int, ints } from "../../src/graph/attributes.ts";
-import { float32, tensor } from "../../src/graph/tensor.ts";
+import { float32, int64, tensor } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { BadInputError } from "../../src/errors.ts";
 import { findModules } from "../../src/lora/modules.ts";
@@ -111,6 +111,29 @@ Deno.test("findModules() gives the parts of a fused qkv as modules of their own"
     8,
     3,
   ]]);
+});
+
+Deno.test("findModules() refuses queries, keys and values that do not make up their layer", () => {
+  const attention: TinyNode = ["com.microsoft.GroupQueryAttention", ["qkv", "", ""], ["y"], {
+    num_heads: int(6),
+    kv_num_heads: int(2),
+  }];
+  const parts: TinyNode = ["Split", ["qkv", "sizes"], ["y", "k", "v"]];
+  for (const [node, found] of [[attention, "19.2"], [parts, "2147483647,8,8"]] as const) {
+    const model = withNodes(
+      graphOf([nbits, node], { ...nbitsWeights, sizes: int64([3], [2 ** 31 - 1, 8, 8]) }),
+      (_, i) => i === 0 ? { name: "/model/layers.3/attn/qkv_proj/MatMul_Q4" } : {},
+    );
+    assertThrows(() => findModules(model), BadInputError, `current sizes are [${found}`);
+  }
+});
+
+Deno.test("findModules() leaves out weights without elements, whatever their other dimension", () => {
+  const model = graphOf(
+    [["MatMul", ["x", "fc.weight"], ["h"]], ["MatMul", ["h", "out.weight"], ["y"]]],
+    { "fc.weight": floats(4, 0), "out.weight": floats(0, 2 ** 40) },
+  );
+  assertEquals(findModules(model), []);
 });
 
 Deno.test("findModules() takes names from node metadata and strips the exporter's wrapper", () => {

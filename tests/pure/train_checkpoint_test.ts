@@ -143,4 +143,6 @@ Deno.test("differences() names each setting that changed, with both values", () 
     "data_digest was abc: current value is unset",
     "batch_size was unset: current value is 8",
   ]);
+  const other = JSON.parse('{"toString": 1}');
+  assertEquals(differences(other, {}), ["toString was 1: current value is unset"]);
 });

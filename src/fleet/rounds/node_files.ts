@@ -1,7 +1,8 @@
 /** What a box keeps of its place in a fleet: its key, and its number at the SuperLink. */
 import { join } from "@std/path";
-import { StorageError } from "../../errors.ts";
+import { BadInputError } from "../../errors.ts";
 import { changeMode, exists, replaceFile } from "../../system/durable_files.ts";
+import { readSmallText } from "../../system/small_file.ts";
 import { NodeIdentity } from "../flower/identity.ts";
 
 const [KEY, PUBLIC_KEY] = ["key.pem", "key.pub"];
@@ -38,11 +39,9 @@ function writeInPlace(path: string, text: string): void {
 }
 
 function readText(path: string): string {
-  try {
-    return Deno.readTextFileSync(path);
-  } catch (error) {
-    throw new StorageError(`Cannot read ${path}: ${(error as Error).message}`, { cause: error });
-  }
+  const text = readSmallText(path);
+  if (text === undefined) throw new BadInputError(`Cannot read ${path}: no such file`);
+  return text;
 }
 
 /** The number that a box last had at a SuperLink. */

@@ -75,16 +75,16 @@ export function injectBottlenecks(
 }
 
 /** Place of the bias that a fused normalisation adds to its first input. */
-const SKIP_BIAS: Readonly<Record<string, number>> = {
-  SkipLayerNormalization: 4,
-  SkipSimplifiedLayerNormalization: 3,
-};
+const SKIP_BIAS: ReadonlyMap<string, number> = new Map([
+  ["SkipLayerNormalization", 4],
+  ["SkipSimplifiedLayerNormalization", 3],
+]);
 
 /** A layer's result with its bias, which ONNX Runtime's optimiser moves into the normalisation after it. */
 function whole(index: GraphIndex, result: string, base: string, op: Op): string {
   const readers = index.consumers(result);
   const [reader] = readers;
-  const bias = reader?.inputs[SKIP_BIAS[reader.opType] ?? -1] ?? "";
+  const bias = reader?.inputs[SKIP_BIAS.get(reader.opType) ?? -1] ?? "";
   const isFused = readers.length === 1 && bias !== "" && reader.inputs.slice(0, 2).includes(result);
   return isFused ? op("Add", [base, bias], "biased") : base;
 }

@@ -3,7 +3,7 @@
  * linear layers.
  */
 import { isFloating } from "../../graph/dtype.ts";
-import { MICROSOFT, type Model, type Node } from "../../graph/types.ts";
+import { MICROSOFT, type Model, type Node, operatorName } from "../../graph/types.ts";
 import { type GraphIndex, indexGraph } from "../graph_index.ts";
 import type { Slice } from "../linear_form.ts";
 import { callsOf, findModules, type LinearModule } from "../modules.ts";
@@ -31,14 +31,14 @@ export interface ModuleVector {
 }
 
 /** Inputs with the weight and the bias of each operator that normalises; absent: it has none. */
-const OPERATORS: Readonly<Record<string, readonly [weight: number, bias?: number]>> = {
-  "LayerNormalization": [1, 2],
-  "RMSNormalization": [1],
-  "SimplifiedLayerNormalization": [1],
-  [`${MICROSOFT}.SkipLayerNormalization`]: [2, 3],
-  [`${MICROSOFT}.SkipSimplifiedLayerNormalization`]: [2],
-  [`${MICROSOFT}.EmbedLayerNormalization`]: [5, 6],
-};
+const OPERATORS: ReadonlyMap<string, readonly [weight: number, bias?: number]> = new Map([
+  ["LayerNormalization", [1, 2]],
+  ["RMSNormalization", [1]],
+  ["SimplifiedLayerNormalization", [1]],
+  [`${MICROSOFT}.SkipLayerNormalization`, [2, 3]],
+  [`${MICROSOFT}.SkipSimplifiedLayerNormalization`, [2]],
+  [`${MICROSOFT}.EmbedLayerNormalization`, [5, 6]],
+]);
 
 /** All such vectors, in the graph's order; a layer's later calls read the vector of its first. */
 export function findVectors(
@@ -53,12 +53,12 @@ export function findVectors(
 }
 
 /** Input with the bias of the layer before, for each operator that optimisers move one into. */
-const FOLDED: Readonly<Record<string, number>> = {
-  BiasGelu: 1,
-  FastGelu: 1,
-  SkipLayerNormalization: 4,
-  SkipSimplifiedLayerNormalization: 3,
-};
+const FOLDED: ReadonlyMap<string, number> = new Map([
+  ["BiasGelu", 1],
+  ["FastGelu", 1],
+  ["SkipLayerNormalization", 4],
+  ["SkipSimplifiedLayerNormalization", 3],
+]);
 
 /** The bias of a layer that an optimiser has moved into the operator behind it. */
 function foldedBiasOf(
@@ -66,7 +66,7 @@ function foldedBiasOf(
   { path, output, again, slice }: LinearModule,
 ): readonly ModuleVector[] {
   const [reader, ...others] = index.consumers(output);
-  const slot = reader?.domain === MICROSOFT ? FOLDED[reader.opType] : undefined;
+  const slot = reader?.domain === MICROSOFT ? FOLDED.get(reader.opType) : undefined;
   const value = slot === undefined ? undefined : reader.inputs[slot];
   if (value === undefined || others.length > 0) return [];
   if (again !== undefined || slice !== undefined) return [];
@@ -144,7 +144,7 @@ function normPath(path: string, final: string): string {
 }
 
 function normOf(index: GraphIndex, node: Node): Norm | undefined {
-  const slots = OPERATORS[node.domain === "" ? node.opType : `${node.domain}.${node.opType}`];
+  const slots = OPERATORS.get(operatorName(node));
   const isVector = (value: string | undefined) => {
     const stored = value === undefined || value === "" ? undefined : index.constant(value);
     return stored !== undefined && isFloating(stored.dtype) && stored.dims.length === 1;

@@ -81,30 +81,36 @@ export async function probeModel(file: Uint8Array): Promise<void> {
  *
  * What is planned to take more than a mutant may is not trained, as `train` refuses what does not fit
  * the machine.
+ *
+ * @returns the names of the uses
+ * @throws {GraftError} the first refusal, after all uses were tried
  */
-export async function useModel(model: Model, sizeBytes: number): Promise<void> {
+export async function useModel(model: Model, sizeBytes: number): Promise<readonly string[]> {
   let refusal: GraftError | undefined;
-  const use = async (way: () => void | Promise<void>) => {
+  const uses: string[] = [];
+  const use = async (name: string, way: () => void | Promise<void>) => {
     try {
       await way();
+      uses.push(name);
     } catch (error) {
       if (!(error instanceof GraftError)) throw error;
       refusal ??= error;
     }
   };
   let isSmall = true;
-  await use(() => write(model));
-  await use(() => inspect(model, sizeBytes, (small) => isSmall = small));
-  await use(() => merge(model));
-  await use(() => runModel(model));
-  if (isSmall && sizeBytes % 4 === 0) await use(() => train(model));
+  await use("write", () => write(model));
+  await use("inspect", () => inspect(model, sizeBytes, (small) => isSmall = small));
+  await use("merge", () => merge(model));
+  await use("run", () => runModel(model));
+  if (isSmall && sizeBytes % 4 === 0) await use("train", () => train(model));
   if (refusal !== undefined) throw refusal;
+  return uses;
 }
 
 /** {@linkcode useModel} by itself, without a runner that stays open. */
-export async function useModelAlone(model: Model, sizeBytes: number): Promise<void> {
+export async function useModelAlone(model: Model, sizeBytes: number): Promise<readonly string[]> {
   try {
-    await useModel(model, sizeBytes);
+    return await useModel(model, sizeBytes);
   } finally {
     closeProbes();
   }
