@@ -11,7 +11,7 @@ import { exitCodeOf, formatError } from "./terminal/exit.ts";
 import { commandHelp, generalHelp, HELP_COLUMNS } from "./help.ts";
 import { suggestion } from "../config/nearest.ts";
 import { processTerminal, type Terminal } from "./terminal/output.ts";
-import { readTextFile } from "./run/read.ts";
+import { readTextFile } from "../system/small_file.ts";
 import { VERBS } from "./verbs.ts";
 
 async function findCommand(name: string, verbs: Verbs = VERBS, before = ""): Promise<Command> {

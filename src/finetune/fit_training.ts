@@ -172,7 +172,12 @@ function goOnAsBefore(
   return undefined;
 }
 
-/** Whether weights may be made ready for the calls whatever memory that takes, if it is there. */
+/** Whether weights may be made ready for the calls at all. */
+function mayBeReady({ train, gradCheckpoint }: FitChoice): boolean {
+  return train && !gradCheckpoint;
+}
+
+/** Whether they may whatever memory that takes, if it is there. */
 function readyAtAnySize({ length }: RunLoad, { numeric }: FitChoice): boolean {
   return numeric === "exact" && length <= LONG_TOKENS;
 }
@@ -187,7 +192,7 @@ function allReady(
   config: FitChoice,
   budget: MemoryBudget,
 ): FittedLoad["fit"] | undefined {
-  if (!readyAtAnySize(load, config) || !config.train || config.gradCheckpoint) return undefined;
+  if (!mayBeReady(config) || !readyAtAnySize(load, config)) return undefined;
   const predicted = load.predict(load.most, keepBytes, true);
   if (predicted.peakBytes > budget.bytes) return undefined;
   return { fits: true, sequences: load.most, keepBytes, predicted, readyWeights: true };
@@ -204,10 +209,9 @@ function makeReady(
   config: FitChoice,
   budget: MemoryBudget,
 ): FittedLoad["fit"] {
-  const { numeric, train, gradCheckpoint } = config;
   const room = readyAtAnySize(load, config) ? Infinity : fit.keepBytes - fit.predicted.savedBytes;
-  if (fit.fits && train && !gradCheckpoint && room >= 0) {
-    for (const readyWeights of numeric === "exact" ? [true] : [true, "deep" as const]) {
+  if (fit.fits && mayBeReady(config) && room >= 0) {
+    for (const readyWeights of config.numeric === "exact" ? [true] : [true, "deep" as const]) {
       const predicted = load.predict(fit.sequences, fit.keepBytes, readyWeights);
       const more = predicted.peakBytes - fit.predicted.peakBytes;
       if (predicted.peakBytes <= budget.bytes && more <= room) {

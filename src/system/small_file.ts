@@ -34,3 +34,15 @@ export function readSmallText(path: string): string | undefined {
   const bytes = readSmallFile(path);
   return bytes === undefined ? undefined : new TextDecoder().decode(bytes);
 }
+
+/**
+ * The text of a file that must be there.
+ *
+ * @throws {BadInputError} where it is missing or no regular file, naming it
+ * @throws {StorageError} where it cannot be read
+ */
+export function readTextFile(path: string): string {
+  const text = readSmallText(path);
+  if (text === undefined) throw new BadInputError(`Cannot read ${path}: no such file`);
+  return text;
+}

@@ -8,7 +8,7 @@ import { join } from "@std/path";
 import { openLibrary } from "../../ffi/library.ts";
 import { readChosenMemory } from "../../src/finetune/chosen_memory.ts";
 import { MetricsFile } from "../../src/finetune/metrics_file.ts";
-import { readTextFile } from "../../src/cli/run/read.ts";
+import { readTextFile } from "../../src/system/small_file.ts";
 import { keepIdentity } from "../../src/fleet/rounds/node_files.ts";
 import { FileSource } from "../../src/data/io/file_source.ts";
 import { AdapterStore } from "../../src/hub/adapter_store.ts";

@@ -12,7 +12,7 @@ import type { NatsSettings } from "../../fleet/store/nats_connect.ts";
 import { openStore } from "../../fleet/store/open_store.ts";
 import type { FleetStore } from "../../fleet/store/store.ts";
 import { boolean, integer, text, type Values } from "../flags.ts";
-import { readTextFile } from "../run/read.ts";
+import { readTextFile } from "../../system/small_file.ts";
 
 const SERVER = "Server";
 

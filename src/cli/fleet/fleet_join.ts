@@ -15,7 +15,7 @@ import { makeDirectory } from "../../system/durable_files.ts";
 import { openLog } from "../../system/journal_log.ts";
 import { command } from "../command.ts";
 import { boolean, text } from "../flags.ts";
-import { readTextFile } from "../run/read.ts";
+import { readTextFile } from "../../system/small_file.ts";
 import { StopSignal } from "../terminal/stop_signal.ts";
 import { boxSettings, fleetState, ROUND_FLAGS, roundWords, STATE_FLAG } from "./round_flags.ts";
 import { superLinkUrl } from "./superlink_url.ts";

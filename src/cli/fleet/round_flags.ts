@@ -8,7 +8,7 @@ import { DEFAULT_MODEL } from "../../model/carried_model.ts";
 import { wordsOf } from "../flag_words.ts";
 import { integer, text, type Values } from "../flags.ts";
 import { BASE_TEXT } from "../models/model_text.ts";
-import { readTextFile } from "../run/read.ts";
+import { readTextFile } from "../../system/small_file.ts";
 import { RUNTIME_FLAGS } from "../runtime_flags.ts";
 import { TRAIN_FLAGS } from "../train/train_flags.ts";
 

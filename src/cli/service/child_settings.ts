@@ -8,7 +8,7 @@ import { claimForRound } from "../../service/training_turns.ts";
 import type { Log } from "../../system/journal_log.ts";
 import { DATA_FLAGS } from "../data_flags.ts";
 import { wordsOf } from "../flag_words.ts";
-import { readTextFile } from "../run/read.ts";
+import { readTextFile } from "../../system/small_file.ts";
 import { RUNTIME_FLAGS } from "../runtime_flags.ts";
 
 /** Share of the prompts to hold out where neither data nor configuration say. */

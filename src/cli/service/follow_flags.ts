@@ -9,7 +9,7 @@ import { boxNameOf } from "../fleet/box_flags.ts";
 import { STORE_FLAGS } from "../fleet/fleet_flags.ts";
 import { wordsOf } from "../flag_words.ts";
 import { inGroup, text, type Values } from "../flags.ts";
-import { readTextFile } from "../run/read.ts";
+import { readTextFile } from "../../system/small_file.ts";
 
 const { bucket, creds, nkey, tlscert, tlskey, tlsca, tlsfirst, jsDomain } = STORE_FLAGS;
 

@@ -3,7 +3,7 @@ import { kebab } from "../../config/parameter.ts";
 import { BadInputError, UsageError } from "../../errors.ts";
 import { isLoopback } from "../../http/guard.ts";
 import { takesSockets } from "../../http/listen.ts";
-import { readTextFile } from "../run/read.ts";
+import { readTextFile } from "../../system/small_file.ts";
 
 /** First descriptor that systemd hands over. Source: sd_listen_fds(3). */
 const FIRST_DESCRIPTOR = 3;

@@ -26,7 +26,7 @@ import { checkFleetTraining } from "../../fleet/rounds/box_config.ts";
 import type { FineTuneConfig } from "../../finetune/config.ts";
 import { superLinkUrl } from "../fleet/superlink_url.ts";
 import { boolean, integer, list, text, type Values } from "../flags.ts";
-import { readTextFile } from "../run/read.ts";
+import { readTextFile } from "../../system/small_file.ts";
 import { ADAPTER_FLAGS, FINE_TUNING_FLAGS, WEBUI_FLAG } from "../serve/request_flags.ts";
 import { DEFAULT_STATE, fileMode, MODEL_FLAG } from "./service_flags.ts";
 import { FOLLOW_FLAGS, followSettings } from "./follow_flags.ts";

@@ -1,8 +1,7 @@
 /** What a box keeps of its place in a fleet: its key, and its number at the SuperLink. */
 import { join } from "@std/path";
-import { BadInputError } from "../../errors.ts";
 import { changeMode, exists, replaceFile } from "../../system/durable_files.ts";
-import { readSmallText } from "../../system/small_file.ts";
+import { readTextFile } from "../../system/small_file.ts";
 import { NodeIdentity } from "../flower/identity.ts";
 
 const [KEY, PUBLIC_KEY] = ["key.pem", "key.pub"];
@@ -15,9 +14,9 @@ const PRIVATE = 0o600;
  * @param given file of a key to use instead
  */
 export function keepIdentity(folder: string, given?: string): NodeIdentity {
-  if (given !== undefined) return NodeIdentity.parse(readText(given), given);
+  if (given !== undefined) return NodeIdentity.parse(readTextFile(given), given);
   const path = join(folder, KEY);
-  if (exists(path)) return NodeIdentity.parse(readText(path), path);
+  if (exists(path)) return NodeIdentity.parse(readTextFile(path), path);
   const identity = NodeIdentity.generate();
   // Empty and closed to others before the key is in it.
   const pending = `${path}.new`;
@@ -38,12 +37,6 @@ function writeInPlace(path: string, text: string): void {
   file.syncSync();
 }
 
-function readText(path: string): string {
-  const text = readSmallText(path);
-  if (text === undefined) throw new BadInputError(`Cannot read ${path}: no such file`);
-  return text;
-}
-
 /** The number that a box last had at a SuperLink. */
 export class NodeRecord {
   constructor(readonly path: string, readonly url: string) {}
@@ -52,7 +45,7 @@ export class NodeRecord {
   read(): bigint | undefined {
     if (!exists(this.path)) return undefined;
     try {
-      const { url, node } = JSON.parse(readText(this.path));
+      const { url, node } = JSON.parse(readTextFile(this.path));
       return url === this.url && /^\d{1,20}$/.test(node) ? BigInt(node) : undefined;
     } catch {
       return undefined; // it will be written again
