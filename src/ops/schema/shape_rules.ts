@@ -1,5 +1,5 @@
 /** Shapes of operators' outputs, as far as they follow from input shapes and constants. */
-import { intAttribute } from "../../graph/attributes.ts";
+import { intAttribute, intsAttribute } from "../../graph/attributes.ts";
 import type { Node } from "../../graph/types.ts";
 
 /** One entry per dimension: its size, `undefined` if unknown. */
@@ -21,8 +21,8 @@ const unknown = (rank: number | undefined): PartialShape | undefined =>
     ? new Array(rank).fill(undefined)
     : undefined;
 
-/** ONNX Runtime's kernels take fewer. */
-const MOST_DIMENSIONS = 64;
+/** Most dimensions of a value: ONNX Runtime's kernels take fewer. */
+export const MOST_DIMENSIONS = 64;
 
 /** Keeps the number of dimensions; sizes are unknown. */
 const sameRank: Rule = ({ shape }) => unknown(shape(0)?.length);
@@ -68,9 +68,44 @@ const packedMatMul: Rule = ({ node, shape }) => {
   return rows && [...rows.slice(0, -1), intAttribute(node, "N", 0) || undefined];
 };
 
-/** A list of sizes has an entry per dimension. */
-const asLongAs = (input: number): Rule => ({ shape, numbers }) =>
-  unknown(numbers(input, "shape")?.length ?? shape(input)?.[0]);
+/** A size that the file gives; `undefined` for one that stands for another, as -1 does. */
+const given = (size: number): number | undefined => size >= 0 ? size : undefined;
+
+/** The sizes are a list with an entry per dimension. */
+const sizesIn = (input: number): Rule => ({ shape, numbers }) => {
+  const sizes = numbers(input, "shape");
+  return sizes === undefined ? unknown(shape(input)?.[0]) : sizes.map(given);
+};
+
+/** 0 stands for the size at its place, -1 for what is left of the elements. */
+const reshape: Rule = (asked) => {
+  const { node, shape, numbers } = asked;
+  const [dims, sizes] = [shape(0), numbers(1, "shape")];
+  if (sizes === undefined) return sizesIn(1)(asked);
+  const copies = intAttribute(node, "allowzero", 0) === 0;
+  const known = sizes.map((size, i) => size === 0 && copies ? dims?.[i] : given(size));
+  if (sizes.filter((size) => size === -1).length !== 1) return known;
+  const [all, others] = [dims, known.filter((_, i) => sizes[i] !== -1)].map(elements);
+  const left = all === undefined || others === undefined ? undefined : all / others;
+  return known.map((size, i) => sizes[i] === -1 && Number.isSafeInteger(left) ? left : size);
+};
+
+/** The number of elements; `undefined` if a size is unknown. */
+function elements(dims: PartialShape | undefined): number | undefined {
+  return dims?.reduce<number | undefined>(
+    (count, size) => count === undefined || size === undefined ? undefined : count * size,
+    1,
+  );
+}
+
+const tile: Rule = ({ shape, numbers }) => {
+  const [dims, repeats] = [shape(0), numbers(1, "repeats")];
+  if (dims === undefined || repeats?.length !== dims.length) return unknown(dims?.length);
+  return dims.map((size, i) => {
+    const times = given(repeats[i]);
+    return size === undefined || times === undefined ? undefined : size * times;
+  });
+};
 
 const shapeOf: Rule = ({ node, shape }) => {
   const rank = shape(0)?.length;
@@ -95,10 +130,9 @@ const gatherBlocks: Rule = ({ shape }) => {
   return unknown(data === undefined || indices === undefined ? undefined : data + indices - 1);
 };
 
-const expand: Rule = ({ shape, numbers }) => {
-  const sizes = numbers(1, "shape")?.length ?? shape(1)?.[0];
-  const rank = shape(0)?.length;
-  return rank === undefined || sizes === undefined ? undefined : unknown(Math.max(rank, sizes));
+const expand: Rule = (asked) => {
+  const [dims, sizes] = [asked.shape(0), sizesIn(1)(asked)];
+  return dims === undefined || sizes === undefined ? undefined : broadcastOf(dims, sizes);
 };
 
 const unsqueeze: Rule = ({ shape, numbers }) => {
@@ -110,7 +144,11 @@ const unsqueeze: Rule = ({ shape, numbers }) => {
 const squeeze: Rule = ({ node, shape, numbers }) => {
   const [dims, axes] = [shape(0), numbers(1, "axes")];
   if (dims === undefined) return undefined;
-  if (axes !== undefined) return unknown(dims.length - axes.length);
+  if (axes !== undefined) {
+    const removed = new Set(axes.map((axis) => axis < 0 ? axis + dims.length : axis));
+    const left = dims.filter((_, axis) => !removed.has(axis));
+    return left.length === dims.length - axes.length ? left : unknown(dims.length - axes.length);
+  }
   const isComputed = (node.inputs[1] ?? "") !== "";
   if (isComputed || dims.includes(undefined)) return undefined;
   return dims.filter((size) => size !== 1);
@@ -151,6 +189,19 @@ const reduce: Rule = ({ node, shape, numbers }) => {
   return [];
 };
 
+const range: Rule = ({ numbers }) => {
+  const [start, limit, delta] = [0, 1, 2].map((input) => numbers(input, "")?.[0]);
+  if (start === undefined || limit === undefined || !delta) return [undefined];
+  return [Math.max(0, Math.ceil((limit - start) / delta))];
+};
+
+const transpose: Rule = ({ node, shape }) => {
+  const dims = shape(0);
+  const order = intsAttribute(node, "perm", undefined) ?? dims?.map((_, i) => i).toReversed();
+  if (dims === undefined || order?.length !== dims.length) return unknown(dims?.length);
+  return order.map((axis) => dims[axis]);
+};
+
 const argReduce: Rule = ({ node, shape }) => {
   const rank = shape(0)?.length;
   return unknown(rank !== undefined && intAttribute(node, "keepdims", 1) === 0 ? rank - 1 : rank);
@@ -188,7 +239,7 @@ const rows: readonly (readonly [Rule, string])[] = [
   [same, "com.microsoft.SkipLayerNormalization com.microsoft.SkipSimplifiedLayerNormalization"],
   [same, "com.microsoft.RotaryEmbedding com.microsoft.BiasAdd com.microsoft.BiasSoftmax"],
   [same, "com.microsoft.DequantizeLinear com.microsoft.QuantizeLinear"],
-  [sameRank, "Transpose Split Pad Tile TopK Upsample Resize Conv ConvInteger AveragePool MaxPool"],
+  [sameRank, "Split Pad TopK Upsample Resize Conv ConvInteger AveragePool MaxPool"],
   [packedMatMul, "com.microsoft.MatMulNBits com.microsoft.MatMulBnb4"],
   [
     sameRank,
@@ -202,13 +253,16 @@ const rows: readonly (readonly [Rule, string])[] = [
   [ofRank(2), "Gemm Flatten NonZero com.microsoft.FusedGemm com.microsoft.QGemm"],
   [ofRank(3), "com.microsoft.EmbedLayerNormalization com.microsoft.GroupQueryAttention"],
   [ofRank(3), "com.microsoft.MultiHeadAttention"],
-  [ofRank(1), "Range Compress"],
+  [ofRank(1), "Compress"],
+  [range, "Range"],
+  [transpose, "Transpose"],
   [ofRank(0), "Size"],
   [({ shape }) => shape(1), "GatherElements"],
   [gather, "Gather"],
   [gatherBlocks, "com.microsoft.GatherBlockQuantized"],
-  [asLongAs(1), "Reshape"],
-  [asLongAs(0), "ConstantOfShape RandomUniform RandomNormal"],
+  [reshape, "Reshape"],
+  [tile, "Tile"],
+  [sizesIn(0), "ConstantOfShape RandomUniform RandomNormal"],
   [expand, "Expand"],
   [unsqueeze, "Unsqueeze"],
   [squeeze, "Squeeze"],
