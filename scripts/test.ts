@@ -34,7 +34,8 @@ const TIERS: Readonly<Record<string, Tier>> = {
   pure: { permissions: [], filesAtOnce: 60 },
   ort: {
     permissions: ["-A"],
-    filesAtOnce: 6,
+    filesAtOnce: 16,
+    jobsMore: 1,
     examples: ["mod.ts", "src", "ffi", "docs/library.md"],
   },
   // Most of a file's time goes by in processes of graft, which it starts, stops and waits for.

@@ -156,8 +156,9 @@ Deno.test("a text process ends with its parent, even inside an expression", asyn
   await until(() => computedMs(child) === undefined || undefined);
 });
 
-const NO_END = "text work did not end within 0.5 s";
-const TOO_LARGE = "of memory";
+// Half a second, and more where the deadline passes while the tokenizer's files are read.
+const NO_END = /text work did not end within 0\.[5-9] s/;
+const TOO_LARGE = /of memory/;
 const HOSTILE = {
   "pattern": [NO_END],
   "growth": [NO_END, TOO_LARGE],
@@ -181,7 +182,7 @@ for (const [hostile, messages] of Object.entries(HOSTILE)) {
     const seconds = (performance.now() - began) / 1000;
     const printed = new TextDecoder().decode(stdout);
     assertStringIncludes(printed, "BadInputError");
-    assert(messages.some((message) => printed.includes(message)), printed);
+    assert(messages.some((message) => message.test(printed)), printed);
     assertEquals(code, EXIT.badInput);
     // Half a second of computing, which takes a busy machine a while.
     assert(seconds < 30, `took ${seconds} s`);
