@@ -3,7 +3,6 @@ import { fromBinary } from "@bufbuild/protobuf";
 import { BadInputError } from "../errors.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import { arityProblem } from "../ops/schema/arity.ts";
-import { listProblem } from "../ops/schema/list_lengths.ts";
 import { portProblem } from "../graph/ports.ts";
 import { rankProblem } from "../ops/schema/ranks.ts";
 import { scaleProblem } from "../ops/schema/scales.ts";
@@ -81,10 +80,10 @@ export function decodeModel(bytes: Uint8Array, options: DecodeOptions = {}): Mod
   return { irVersion, opsets, graph, metadata, rest: proto };
 }
 
-/** Describes sizes, ranks and lists of sizes that do not match, or an attribute of a wrong kind. */
+/** Describes sizes and ranks that do not match, or an attribute of a wrong kind. */
 function sizesProblem(graph: Graph): string | undefined {
   try {
-    return sizeProblem(graph) ?? rankProblem(graph) ?? listProblem(graph);
+    return sizeProblem(graph) ?? rankProblem(graph);
   } catch (error) {
     if (error instanceof BadInputError) return error.message;
     throw error;

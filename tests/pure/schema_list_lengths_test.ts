@@ -1,11 +1,11 @@
-// ONNX Runtime infers a shape from a list of sizes when it creates a session: one of a million entries took
-// ten seconds and a gigabyte.
+// ONNX Runtime infers a shape from a list of sizes when it creates a session: one of a million entries takes
+// seconds and memory to match.
 import { assertEquals, assertThrows } from "@std/assert";
 import { int, ints } from "../../src/graph/attributes.ts";
 import { decodeModel, encodeModel } from "../../src/onnx/mod.ts";
 import { BadInputError } from "../../src/errors.ts";
-import { listProblem } from "../../src/ops/schema/list_lengths.ts";
 import { partialShapes } from "../../src/ops/schema/partial_shapes.ts";
+import { rankProblem } from "../../src/ops/schema/ranks.ts";
 import { int64 } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { tinyModel, type TinyNode } from "../helpers/ort.ts";
@@ -50,10 +50,10 @@ const LONG: Readonly<Record<string, readonly TinyNode[]>> = {
 };
 
 for (const [way, nodes] of Object.entries(LONG)) {
-  Deno.test(`listProblem() refuses sizes of a value that ${way} makes, naming node, input and value`, () => {
+  Deno.test(`rankProblem() refuses sizes of a value that ${way} makes, naming node, input and value`, () => {
     const entries = way === "repeats" ? 2_000_000 : 1_000_000;
     assertEquals(
-      listProblem(overX(...nodes, ["Expand", ["x", "list"], ["y"]]).graph),
+      rankProblem(overX(...nodes, ["Expand", ["x", "list"], ["y"]]).graph),
       `node ${nodes.length} (Expand "node${nodes.length}"): ` +
         `input 1 must be a list for at most 64 dimensions: "list" has ${entries} entries`,
     );
@@ -72,13 +72,13 @@ for (
     ["Resize", ["x", "", "", "list"]],
   ] as const
 ) {
-  Deno.test(`listProblem() refuses a list of a million for ${operator}`, () => {
+  Deno.test(`rankProblem() refuses a list of a million for ${operator}`, () => {
     const graph = overX(...LONG["a range"], [operator, [...inputs], ["y"]]).graph;
-    assertEquals(listProblem(graph)?.includes('"list" has 1000000 entries'), true);
+    assertEquals(rankProblem(graph)?.includes('"list" has 1000000 entries'), true);
   });
 }
 
-Deno.test("listProblem() accepts lists for the dimensions of a value, and those of unknown length", () => {
+Deno.test("rankProblem() accepts lists for the dimensions of a value, and those of unknown length", () => {
   const sound: TinyNode[][] = [
     [["Reshape", ["x", "three"], ["y"]]],
     [["NonZero", ["x"], ["places"]], ["Reshape", ["places", "rest"], ["list"]], [
@@ -88,7 +88,7 @@ Deno.test("listProblem() accepts lists for the dimensions of a value, and those 
     ]],
     [["Range", ["zero", "many", "one"], ["list"]], ["Gather", ["x", "list"], ["y"]]],
   ];
-  for (const nodes of sound) assertEquals(listProblem(overX(...nodes).graph), undefined);
+  for (const nodes of sound) assertEquals(rankProblem(overX(...nodes).graph), undefined);
 });
 
 Deno.test("decodeModel() refuses a file whose sizes are a list of a million", () => {

@@ -4,9 +4,7 @@
  *
  * Source: the schemas of ONNX 1.23.
  */
-import { firstNodeProblem } from "../../graph/node_problem.ts";
-import { type Graph, type Node, operatorName } from "../../graph/types.ts";
-import { partialShapes } from "./partial_shapes.ts";
+import { type Node, operatorName } from "../../graph/types.ts";
 import { MOST_DIMENSIONS, type PartialShape } from "./shape_rules.ts";
 
 /** A list: its position among the inputs, and its entries for each dimension. */
@@ -26,7 +24,13 @@ function names(operators: string, ...lists: readonly List[]) {
   return operators.split(" ").map((name) => [name, lists] as const);
 }
 
-function nodeProblem(
+/**
+ * Describes the first list of a node that is for more dimensions than a value can have. Lists whose length
+ * is only known at run time are skipped.
+ *
+ * @param shapes of the values of the node's graph
+ */
+export function listProblem(
   node: Node,
   shapes: ReadonlyMap<string, PartialShape>,
 ): string | undefined {
@@ -38,14 +42,4 @@ function nodeProblem(
       `"${value}" has ${length} entries`;
   }
   return undefined;
-}
-
-/**
- * Describes the first node of a graph or its subgraphs with a list for more dimensions than a value can
- * have. Lists whose length is only known at run time are skipped.
- *
- * @throws {BadInputError} for an attribute of another kind than the operator reads
- */
-export function listProblem(graph: Graph): string | undefined {
-  return firstNodeProblem<ReadonlyMap<string, PartialShape>>(graph, partialShapes, nodeProblem);
 }

@@ -6,6 +6,7 @@
  */
 import { stringAttribute } from "../../graph/attributes.ts";
 import { firstNodeProblem } from "../../graph/node_problem.ts";
+import { listProblem } from "./list_lengths.ts";
 import { partialShapes } from "./partial_shapes.ts";
 import type { PartialShape } from "./shape_rules.ts";
 import { type Graph, type Node, operatorName } from "../../graph/types.ts";
@@ -192,12 +193,13 @@ function nodeProblem(
     return `input ${position} (${name}) must have ${wanted} dimensions: ` +
       `"${value}" has ${rank}`;
   }
-  return undefined;
+  return listProblem(node, shapes);
 }
 
 /**
  * Describes the first node of a graph or its subgraphs with an input of another number of dimensions
- * than its operator accepts. Ranks that are only known at run time are skipped; see `guardRanks()`.
+ * than its operator accepts, or a list for more dimensions than a value can have. Ranks and lengths that
+ * are only known at run time are skipped; see `guardRanks()` for ranks.
  *
  * @throws {BadInputError} for an attribute of another kind than the operator reads
  */
