@@ -67,9 +67,12 @@ export function fastChunkCall(c: ChunkContext, chunk: Chunk): PlannedCall {
   const bias = chunkBias(b, c, start, size);
   const addend = bias.length > 0 ? b.op("Add", [logScale, ...bias]) : logScale;
   const shifted = scaledLogits(b, c, codes, scale, addend);
-  // exp(l + ln s), with the largest of the chunk at 255.
+  const { index, inside } = labelInChunk(b, c.rows, startName, size);
+  const shiftedOwn = b.op("GatherElements", [shifted, index], { axis: int(1) });
+  // exp(l + ln s), with the largest of the chunk at 255. The label's own is no larger than that: it is there
+  // so that it is read first, after which the exponentials can take the place of `shifted` in memory.
   const top = b.op("Sub", [
-    b.op("ReduceMax", [shifted, b.int64s([1])]),
+    b.op("Max", [b.op("ReduceMax", [shifted, b.int64s([1])]), shiftedOwn]),
     b.scalar(Math.log(LEVELS)),
   ]);
   const values = b.op("Exp", [b.op("Sub", [shifted, top])]);
@@ -80,11 +83,7 @@ export function fastChunkCall(c: ChunkContext, chunk: Chunk): PlannedCall {
   const grown = b.op("Exp", [b.op("Sub", [max, newMax])]);
   const share = b.op("Exp", [b.op("Sub", [logit, newMax])]);
   const newSum = b.op("Add", [b.op("Mul", [sum, grown]), share]);
-  const { index, inside } = labelInChunk(b, c.rows, startName, size);
-  const own = b.op("Sub", [
-    b.op("GatherElements", [shifted, index], { axis: int(1) }),
-    b.op("Gather", [logScale, index]),
-  ]);
+  const own = b.op("Sub", [shiftedOwn, b.op("Gather", [logScale, index])]);
   const newPicked = b.op("Add", [picked, b.op("Mul", [own, inside])]);
   // The value of code 1, relative to the largest so far.
   const unit = b.op("Exp", [b.op("Sub", [top, newMax])]);

@@ -104,12 +104,14 @@ function chunkCall(c: ChunkContext, chunk: Chunk, wanted: Wanted): PlannedCall {
   const inRows = c.head.axis === 0;
   const logits = b.op("Gemm", [c.head.hidden, weight, ...bias], { transB: int(inRows ? 1 : 0) });
   const axis = b.int64s([1]);
-  const newMax = b.op("Max", [max, b.op("ReduceMax", [logits, axis])]);
+  const { index, inside } = labelInChunk(b, c.rows, startName, size);
+  const own = b.op("GatherElements", [logits, index], { axis: { kind: "int", value: 1 } });
+  // A chunk's own logit is no larger than its largest: it is there so that it is read first, after which
+  // the exponentials can take the logits' place in memory.
+  const newMax = b.op("Max", [max, b.op("ReduceMax", [logits, axis]), own]);
   const grown = b.op("Exp", [b.op("Sub", [max, newMax])]);
   const exponentials = b.op("Exp", [b.op("Sub", [logits, newMax])]);
   const newSum = b.op("Add", [b.op("Mul", [sum, grown]), b.op("ReduceSum", [exponentials, axis])]);
-  const { index, inside } = labelInChunk(b, c.rows, startName, size);
-  const own = b.op("GatherElements", [logits, index], { axis: { kind: "int", value: 1 } });
   const newPicked = b.op("Add", [picked, b.op("Mul", [own, inside])]);
   const outputs = new Map([
     [newMax, carriedName("max", i + 1)],

@@ -3,17 +3,18 @@ import { equals } from "@std/bytes/equals";
 import { pullback } from "../../src/autodiff/pullback.ts";
 import { GraphBuilder } from "../../src/graph/builder.ts";
 import type { Tensor } from "../../src/graph/tensor.ts";
-import type { Graph, Node } from "../../src/graph/types.ts";
+import type { Node } from "../../src/graph/types.ts";
 import { attend } from "../../src/ops/contrib/attention_core.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
 import { withBlocksInTurn } from "../../src/plan/blocks_in_turn.ts";
 import { canonicalCall, type PlannedCall } from "../../src/plan/call.ts";
 import { graphAt, knownValues } from "../../src/plan/call_graph.ts";
-import { callMemory, runtimeOrder } from "../../src/plan/call_memory.ts";
+import { runtimeOrder } from "../../src/plan/call_memory.ts";
 import type { Piece } from "../../src/plan/piece.ts";
 import { planTraining } from "../../src/plan/plan.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { withArithmetic } from "../helpers/arithmetic.ts";
+import { peakBytes } from "../helpers/call_peak.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { modelOf, normal, runOn } from "../helpers/fused_check.ts";
 import { adapted } from "../helpers/training_step.ts";
@@ -47,22 +48,6 @@ function attentionCall(pass: (piece: Piece) => Piece): PlannedCall {
   const inputs = new Set(Object.keys(SHAPES));
   const known = (name: string) => b.known(name);
   return canonicalCall(nodes, { inputs, constants, known }, outputs, "attention");
-}
-
-/** Most bytes that lie in memory together while a graph runs. */
-function peakBytes(graph: Graph): number {
-  const { nodes } = callMemory(graph);
-  const sizes = new Map<number, number>();
-  let [now, peak] = [0, 0];
-  for (const { takes, releases } of nodes) {
-    for (const { buffer, bytes } of takes) {
-      sizes.set(buffer, bytes);
-      now += bytes;
-    }
-    peak = Math.max(peak, now);
-    for (const buffer of releases) now -= sizes.get(buffer)!;
-  }
-  return peak;
 }
 
 const ofType = (nodes: readonly Node[], opType: string) =>

@@ -3,11 +3,14 @@ import { node } from "../../src/graph/node.ts";
 import { float32, type Tensor, toNumbers } from "../../src/graph/tensor.ts";
 import type { Model } from "../../src/graph/types.ts";
 import { arithmeticOf } from "../../src/plan/arithmetic.ts";
+import { graphAt } from "../../src/plan/call_graph.ts";
 import { planTraining } from "../../src/plan/plan.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { compareForward } from "../../src/train/compare_forward.ts";
 import { besideFloats, checkFast } from "../../src/train/check_fast.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
+import { withArithmetic } from "../helpers/arithmetic.ts";
+import { peakBytes } from "../helpers/call_peak.ts";
 import { withCodebook } from "../helpers/codebook_model.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { RIGHT_FORMS } from "../helpers/integer_forms.ts";
@@ -110,3 +113,24 @@ Deno.test("planTraining() gives all chunks of a head in columns one graph where 
   assertEquals(graphs(100), [6, 6]);
   assertEquals(graphs(VOCABULARY), [0, 0]);
 });
+
+for (const numeric of ["exact", "fast"] as const) {
+  Deno.test(`planTraining() holds a chunk of the head's logits in memory no more than twice, ${numeric}`, () => {
+    const { model, trainable } = adapted(quantized(base(), { bits: 8, minElements: 1024 }));
+    const [rows, headChunk] = [2048, VOCABULARY / 2];
+    const { training } = planTraining(
+      model,
+      withArithmetic({
+        ...{ batch: 8, length: 256, targetRows: rows, trainable, headChunk, numeric },
+        passes: ["training"] as const,
+      }),
+    );
+    const chunks = training.calls.filter(({ label }) => label.startsWith("head, chunk"));
+    assertEquals(chunks.length, 2);
+    const logitsBytes = rows * headChunk * Float32Array.BYTES_PER_ELEMENT;
+    for (const chunk of chunks) {
+      const times = peakBytes(graphAt(chunk, training.sizes)) / logitsBytes;
+      assert(times < 2.9, `${times} times the logits`);
+    }
+  });
+}
