@@ -60,11 +60,11 @@ export function segmentPlanner(context: PlanContext): SegmentPlanner {
       const found = backwards.get(key);
       if (found !== undefined) {
         const rename = found.rename(names);
-        const { call, kept, keptBytes } = found.backward;
+        const { call, kept } = found.backward;
         return {
+          ...found.backward,
           call: renamed(call, rename, `backward from ${segment.output}`),
           kept: new Map([...kept].map(([value, form]) => [rename(value), form])),
-          keptBytes,
         };
       }
       const backward = backwardCall(context, segment, options);

@@ -91,8 +91,10 @@ function passesOver({ float16Activations, inTiles, passControl }: PlanContext): 
 export interface Backward {
   readonly call: PlannedCall;
   readonly kept: Kept;
-  /** Bytes of the kept activations, without the segment's input, which exists in any case. */
+  /** Bytes of the kept activations, without the segment's input and {@linkcode earlierBytes}. */
   readonly keptBytes: Extent;
+  /** Bytes of the keys and values of earlier tokens that are kept, which exist in any case. */
+  readonly earlierBytes: Extent;
 }
 
 /**
@@ -132,6 +134,13 @@ export function backwardCall(
   if (input !== undefined && reduced && !options.again && b.known(input).dtype === "float32") {
     wanted.set(input, "float16");
   }
+  const earlier = earlierValues(segment);
+  if (reduced) {
+    // The span's own keys and values are recomputed from an input in float16, too.
+    for (const value of earlier) {
+      if (b.known(value).dtype === "float32") wanted.set(value, "float16");
+    }
+  }
   const call = callOf(b, `backward from ${segment.output}`, outputs, {
     given: wanted,
     ...passesOver(context),
@@ -140,11 +149,13 @@ export function backwardCall(
   const kept = new Map(
     [...wanted].filter(([value, form]) => read.has(storedAs(value, form, b.known(value))[0].name)),
   );
-  const keptBytes = sumOf(
-    [...kept].filter(([value]) => value !== input)
-      .map(([value, form]) => storedBytes(value, form, b.known(value))),
+  const bytesOf = (values: Kept) =>
+    sumOf([...values].map(([value, form]) => storedBytes(value, form, b.known(value))));
+  const fromEarlier = new Map([...kept].filter(([value]) => earlier.includes(value)));
+  const own = new Map(
+    [...kept].filter(([value]) => value !== input && !fromEarlier.has(value)),
   );
-  return { call, kept, keptBytes };
+  return { call, kept, keptBytes: bytesOf(own), earlierBytes: bytesOf(fromEarlier) };
 }
 
 /**

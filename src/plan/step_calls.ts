@@ -186,16 +186,16 @@ function hasProductOfActivations(context: PlanContext, { nodes }: Segment): bool
   return nodes.some((node) => isProductOfActivations(context, node));
 }
 
-/** Bytes of the segments' inputs and of the other kept values, in the forms in which they are kept. */
+/** Bytes of the segments' inputs and of all other kept values, in the forms in which they are kept. */
 function savedBytes(
   lowered: Graph,
   body: readonly Segment[],
   backward: ReadonlyMap<number, PlannedBackward>,
 ): Extent {
   let sum: Extent = 0;
-  for (const [i, { kept, keptBytes, again }] of backward) {
+  for (const [i, { kept, keptBytes, earlierBytes, again }] of backward) {
     const { input } = body[i];
-    sum = plus(sum, keptBytes);
+    sum = plus(sum, plus(keptBytes, earlierBytes));
     if (input === undefined || again !== undefined) continue;
     const type = typeIn(lowered, originalOf(body[i]).input!)!;
     sum = plus(sum, storedBytes(input, kept.get(input) ?? "unchanged", type));

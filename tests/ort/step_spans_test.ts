@@ -1,7 +1,8 @@
-import { assertEquals, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { LoraConfig } from "../../src/lora/config.ts";
+import { float16Name } from "../../src/plan/names.ts";
 import { planTraining } from "../../src/plan/plan.ts";
-import { IndivisibleError } from "../../src/plan/span.ts";
+import { IndivisibleError, isEarlier } from "../../src/plan/span.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { divideBatch } from "../../src/train/divide_batch.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
@@ -38,6 +39,8 @@ const GENAI = readModel(modelDir("tiny-llama-genai-int4"));
 const WAYS: readonly (readonly [title: string, how: StepHow, tolerance: number])[] = [
   ["exact", {}, 1e-5],
   ["exact, activations kept", { keepBytes: 1e9, kept: "whole" }, 1e-5],
+  // Keys and values of earlier spans are kept in float16, like what passes between segments in both.
+  ["exact, little kept, in float16", { keepBytes: 8, kept: "reduced" }, 5e-4],
   // Activations are rounded by scales of their own in each span.
   ["fast", { numeric: "fast", keepBytes: 1e9 }, 0.02],
 ];
@@ -115,3 +118,22 @@ Deno.test("accumulate() of a sequence in spans, none of which has a target, adds
   using step = new PlannedModel({ runner, ...adapted(GENAI), objective: "causal", shards: 2 });
   assertEquals(await step.accumulate(sequence(60, 60), 0), { lossSum: 0, targetCount: 0 });
 });
+
+for (const numeric of ["exact", "fast"] as const) {
+  Deno.test(`planTraining() of a span keeps earlier keys and values in float16 for the backward pass, ${numeric}`, () => {
+    using runner = createOrtRunner({ threads: 2, spinning: false });
+    const options = withArithmetic({
+      ...{ runner, ...adapted(GENAI), objective: "causal" as const },
+      ...{ keepBytes: 8, kept: "reduced" as const, numeric, shards: 2 },
+    }, runner);
+    const { step, plansOf } = stepIn(options);
+    using _ = step;
+    const [, { training, savedBytes }] = plansOf(sequence(200, 1));
+    const backward = training.calls.filter(({ label }) => label.startsWith("backward"));
+    const read = backward.flatMap(({ feeds }) => [...feeds.values()]);
+    assertEquals(read.filter(isEarlier), []);
+    const earlier = read.filter((name) => name.startsWith(float16Name("earlier:")));
+    const bytes = earlier.map((name) => training.memory.placements.get(name)!.bytes);
+    assert(earlier.length > 2 && savedBytes > bytes.reduce((sum, each) => sum + each));
+  });
+}
