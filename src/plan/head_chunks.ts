@@ -105,9 +105,9 @@ function chunkCall(c: ChunkContext, chunk: Chunk, wanted: Wanted): PlannedCall {
   const logits = b.op("Gemm", [c.head.hidden, weight, ...bias], { transB: int(inRows ? 1 : 0) });
   const axis = b.int64s([1]);
   const { index, inside } = labelInChunk(b, c.rows, startName, size);
-  const own = b.op("GatherElements", [logits, index], { axis: { kind: "int", value: 1 } });
-  // A chunk's own logit is no larger than its largest: it is there so that it is read first, after which
-  // the exponentials can take the logits' place in memory.
+  const own = b.op("GatherElements", [logits, index], { axis: int(1) });
+  // The label's own logit is no larger than the chunk's largest: it is there so that it is read first, after
+  // which the exponentials can take the logits' place in memory.
   const newMax = b.op("Max", [max, b.op("ReduceMax", [logits, axis]), own]);
   const grown = b.op("Exp", [b.op("Sub", [max, newMax])]);
   const exponentials = b.op("Exp", [b.op("Sub", [logits, newMax])]);

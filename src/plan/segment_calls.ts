@@ -129,17 +129,12 @@ export function backwardCall(
     ]),
   );
   const { input } = segment;
+  const earlier = earlierValues(segment);
   const reduced = context.float16Activations === "all" ||
     context.float16Activations === "wide" && !context.recomputesAlone;
-  if (input !== undefined && reduced && !options.again && b.known(input).dtype === "float32") {
-    wanted.set(input, "float16");
-  }
-  const earlier = earlierValues(segment);
-  if (reduced) {
-    // The span's own keys and values are recomputed from an input in float16, too.
-    for (const value of earlier) {
-      if (b.known(value).dtype === "float32") wanted.set(value, "float16");
-    }
+  const passed = input === undefined || options.again ? earlier : [input, ...earlier];
+  for (const value of reduced ? passed : []) {
+    if (b.known(value).dtype === "float32") wanted.set(value, "float16");
   }
   const call = callOf(b, `backward from ${segment.output}`, outputs, {
     given: wanted,
@@ -149,13 +144,14 @@ export function backwardCall(
   const kept = new Map(
     [...wanted].filter(([value, form]) => read.has(storedAs(value, form, b.known(value))[0].name)),
   );
-  const bytesOf = (values: Kept) =>
-    sumOf([...values].map(([value, form]) => storedBytes(value, form, b.known(value))));
-  const fromEarlier = new Map([...kept].filter(([value]) => earlier.includes(value)));
-  const own = new Map(
-    [...kept].filter(([value]) => value !== input && !fromEarlier.has(value)),
-  );
-  return { call, kept, keptBytes: bytesOf(own), earlierBytes: bytesOf(fromEarlier) };
+  const bytesOf = (isCounted: (value: string) => boolean) =>
+    sumOf(
+      [...kept].filter(([value]) => isCounted(value))
+        .map(([value, form]) => storedBytes(value, form, b.known(value))),
+    );
+  const isOfEarlier = (value: string) => earlier.includes(value);
+  const keptBytes = bytesOf((value) => value !== input && !isOfEarlier(value));
+  return { call, kept, keptBytes, earlierBytes: bytesOf(isOfEarlier) };
 }
 
 /**
@@ -164,7 +160,8 @@ export function backwardCall(
  * With `all`, activations with one row per token, at least as wide as those between segments, are kept in 8
  * bits without noticeable effect; attention's probabilities are not, since most are far smaller than the
  * largest of their row. With `wide`, what attention reads is not reduced, because the exponential of its
- * scores magnifies rounding errors.
+ * scores magnifies rounding errors. Keys and values of earlier spans are reduced like a segment's input,
+ * from whose float16 form the span's own are recomputed.
  *
  * @param boundary shape of the activations between segments
  * @param attended whether attention reads it

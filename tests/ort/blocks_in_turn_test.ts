@@ -14,7 +14,7 @@ import type { Piece } from "../../src/plan/piece.ts";
 import { planTraining } from "../../src/plan/plan.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { withArithmetic } from "../helpers/arithmetic.ts";
-import { peakBytes } from "../helpers/call_peak.ts";
+import { callBytes } from "../helpers/call_bytes.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { modelOf, normal, runOn } from "../helpers/fused_check.ts";
 import { adapted } from "../helpers/training_step.ts";
@@ -66,7 +66,7 @@ Deno.test("withBlocksInTurn() computes the same bits in little more than a third
   };
   const [found, expected] = [await run(after), await run(before)];
   for (const [name, { bytes }] of expected) assert(equals(found.get(name)!.bytes, bytes), name);
-  const share = peakBytes(after.graph) / peakBytes(before.graph);
+  const share = callBytes(after.graph).peak / callBytes(before.graph).peak;
   assert(share < 0.38, `${share} of the memory`);
 });
 

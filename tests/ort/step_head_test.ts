@@ -10,7 +10,7 @@ import { compareForward } from "../../src/train/compare_forward.ts";
 import { besideFloats, checkFast } from "../../src/train/check_fast.ts";
 import { PlannedModel } from "../../src/train/planned_model.ts";
 import { withArithmetic } from "../helpers/arithmetic.ts";
-import { peakBytes } from "../helpers/call_peak.ts";
+import { callBytes } from "../helpers/call_bytes.ts";
 import { withCodebook } from "../helpers/codebook_model.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { RIGHT_FORMS } from "../helpers/integer_forms.ts";
@@ -129,7 +129,7 @@ for (const numeric of ["exact", "fast"] as const) {
     assertEquals(chunks.length, 2);
     const logitsBytes = rows * headChunk * Float32Array.BYTES_PER_ELEMENT;
     for (const chunk of chunks) {
-      const times = peakBytes(graphAt(chunk, training.sizes)) / logitsBytes;
+      const times = callBytes(graphAt(chunk, training.sizes)).peak / logitsBytes;
       assert(times < 2.9, `${times} times the logits`);
     }
   });

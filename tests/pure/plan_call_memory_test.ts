@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { GraphBuilder } from "../../src/graph/builder.ts";
-import { callMemory } from "../../src/plan/call_memory.ts";
+import { callBytes } from "../helpers/call_bytes.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
 
 const ROWS = 1024;
@@ -10,15 +10,7 @@ const BYTES = ROWS * 4;
 function bytesOf(build: (b: GraphBuilder, x: string) => string): { peak: number; end: number } {
   const b = new GraphBuilder(inferTraining);
   const output = build(b, b.input("x", "float32", [1, ROWS]));
-  const { nodes } = callMemory(b.build("graph", [output]));
-  const sizes: number[] = [];
-  let [now, peak] = [0, 0];
-  for (const { takes, scratchBytes, releases } of nodes) {
-    for (const { buffer, bytes } of takes) now += sizes[buffer] = bytes;
-    peak = Math.max(peak, now + scratchBytes.reduce((sum, bytes) => sum + bytes, 0));
-    for (const buffer of releases) now -= sizes[buffer];
-  }
-  return { peak, end: now };
+  return callBytes(b.build("graph", [output]));
 }
 
 const chain = (b: GraphBuilder, x: string, ops: string) =>
