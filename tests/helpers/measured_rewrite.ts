@@ -1,5 +1,6 @@
 /** Watches from outside what rewriting a model's weights adds to a process. */
 import { type ProcessMemory, processMemory } from "../../src/system/memory.ts";
+import { USERS_FLAGS } from "./measured_training.ts";
 import type { MergeMethod } from "../../src/lora/merge/mod.ts";
 
 /** A rewrite of a model. */
@@ -33,11 +34,9 @@ const INTERVAL_MS = 2;
 
 /** @throws {Error} where the rewrite fails */
 export async function measureRewrite(rewrite: Rewrite): Promise<MeasuredRewrite> {
-  // The flags of `deno task graft`: how far the heap may grow counts.
-  const flags = ["--no-check", "--v8-flags=--max-semi-space-size=4,--heap-growing-percent=25"];
   const script = new URL("rewrite_child.ts", import.meta.url).pathname;
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", ...flags, script, JSON.stringify(rewrite)],
+    args: ["run", "-A", ...USERS_FLAGS, script, JSON.stringify(rewrite)],
     stdin: "null",
     stdout: "piped",
     stderr: "inherit",
