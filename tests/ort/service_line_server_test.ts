@@ -1,5 +1,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
+import { setImmediate } from "node:timers";
+import { LineClient } from "../../src/service/line_client.ts";
 import { LineServer, type LineServerOptions } from "../../src/service/line_server.ts";
 import {
   askOnce,
@@ -122,6 +124,24 @@ Deno.test("LineServer gives each of 200 clients that ask at once an answer, or s
     assert(answers.some(({ echo }) => echo !== undefined));
     await assertServed(path, 1);
   }));
+
+Deno.test("LineClient.leave() says its last word even if the process is held up meanwhile", async () => {
+  let [closed, said] = [false, ""];
+  const connection = {
+    // As in a running service, where timers come before what is written in the same turn.
+    write: async (bytes: Uint8Array) => {
+      await new Promise((resolve) => setImmediate(resolve));
+      if (closed) throw new Deno.errors.Interrupted("closed");
+      said += new TextDecoder().decode(bytes);
+      return bytes.length;
+    },
+    close: () => closed = true,
+  } as unknown as Deno.UnixConn;
+  const left = new LineClient(connection, undefined, TIMES).leave(BUSY);
+  for (const start = performance.now(); performance.now() - start < 200;);
+  await left;
+  assertEquals([said, closed], [`${BUSY}\n`, true]);
+});
 
 Deno.test("LineServer turns away who comes while all are being answered", () => {
   const gates: (() => void)[] = [];
