@@ -19,7 +19,10 @@ interface Tier {
   readonly jobsMore?: number;
   /** Test files of one process: variables, working folder and the state of modules are shared. */
   readonly filesAtOnce: number;
-  /** Files that take longest, in their order: begun first, so that nothing waits for them in the end. */
+  /**
+   * Files that take longest, in their order: begun first, each in a process of its own, so that nothing waits
+   * for them in the end.
+   */
   readonly slowest?: readonly string[];
   /** Modules, folders and documents whose examples are run with the tests. */
   readonly examples?: readonly string[];
@@ -34,14 +37,14 @@ const TIERS: Readonly<Record<string, Tier>> = {
   pure: { permissions: [], filesAtOnce: 60 },
   ort: {
     permissions: ["-A"],
-    filesAtOnce: 16,
+    filesAtOnce: 31,
     jobsMore: 1,
     examples: ["mod.ts", "src", "ffi", "docs/library.md"],
   },
   // Most of a file's time goes by in processes of graft, which it starts, stops and waits for.
   e2e: {
     permissions: ["-A"],
-    filesAtOnce: 1,
+    filesAtOnce: 3,
     jobsMore: 2,
     slowest: [
       "service_train_test.ts",
@@ -125,21 +128,31 @@ export function divideFiles(files: readonly string[], most: number): string[][] 
 }
 
 /**
- * Calls a function for each value, `jobs` of them at a time.
+ * Calls a function for each value in order, some of them at a time.
  *
+ * @param jobs how many at a time, or for each value how many with it
  * @returns what it returned, in the order of the values
  */
 export async function inTurns<T, R>(
   values: readonly T[],
-  jobs: number,
+  jobs: number | ((value: T) => number),
   each: (value: T, index: number) => Promise<R>,
 ): Promise<R[]> {
   const results: R[] = [];
-  const left = values.entries();
-  const worker = async () => {
-    for (const [index, value] of left) results[index] = await each(value, index);
-  };
-  await Promise.all(Array.from({ length: jobs }, worker));
+  const working = new Set<Promise<void>>();
+  const all: Promise<void>[] = [];
+  for (const [index, value] of values.entries()) {
+    const most = typeof jobs === "number" ? jobs : jobs(value);
+    while (working.size >= most) await Promise.race(working);
+    const run = each(value, index).then((result) => {
+      results[index] = result;
+      working.delete(run);
+    });
+    run.catch(() => {}); // told below, even if another fails first
+    working.add(run);
+    all.push(run);
+  }
+  await Promise.all(all);
   return results;
 }
 
@@ -226,11 +239,8 @@ async function runProcess(
 }
 
 function testFiles(tier: string): string[] {
-  const names = [...Deno.readDirSync(`tests/${tier}`)].map(({ name }) => name)
-    .filter((name) => name.endsWith("_test.ts"));
-  const { slowest = [] } = TIERS[tier];
-  const rank = (name: string) => slowest.includes(name) ? slowest.indexOf(name) : slowest.length;
-  return names.sort((a, b) => rank(a) - rank(b) || (a < b ? -1 : 1))
+  return [...Deno.readDirSync(`tests/${tier}`)].map(({ name }) => name)
+    .filter((name) => name.endsWith("_test.ts")).sort()
     .map((name) => `tests/${tier}/${name}`);
 }
 
@@ -249,6 +259,32 @@ export function jobCount(more = 0): number {
   }
   const fitting = Math.floor(Deno.systemMemoryInfo().total / JOB_BYTES);
   return Math.max(1, Math.min(navigator.hardwareConcurrency + more, fitting));
+}
+
+/** A process of tests that is to run. */
+interface TierRun {
+  readonly tier: string;
+  run(): Promise<Counts>;
+}
+
+/** A tier's processes, in the order in which they begin. */
+function runsOf(
+  tier: string,
+  flags: readonly string[],
+  directory: string,
+  told: string[],
+): TierRun[] {
+  const { permissions, filesAtOnce, slowest = [], examples } = TIERS[tier];
+  const all = [...permissions, ...flags];
+  const files = testFiles(tier);
+  const alone = slowest.map((name) => `tests/${tier}/${name}`);
+  const groups = [
+    ...alone.map((file) => [file]),
+    ...divideFiles(files.filter((file) => !alone.includes(file)), filesAtOnce),
+  ];
+  const runs = groups.map((files) => (report: string) => runFiles(files, all, report, told));
+  if (examples !== undefined) runs.unshift((report) => runExamples(examples, all, report, told));
+  return runs.map((run, i) => ({ tier, run: () => run(join(directory, `${tier}-${i}.xml`)) }));
 }
 
 /** What processes of graft are started from; `undefined` where that is the compiled one, or the source. */
@@ -286,28 +322,12 @@ if (import.meta.main) {
     for (const [name, value] of Object.entries({ ...forks?.variables, ...bundle?.variables })) {
       Deno.env.set(name, value);
     }
+    // One queue: the last processes of a tier run beside the first ones of the next.
+    const runs = tiers.flatMap((tier) => runsOf(tier, flags, directory, told));
+    counted.push(...await inTurns(runs, ({ tier }) => jobs.get(tier)!, ({ run }) => run()));
     for (const tier of tiers) {
-      const { permissions, filesAtOnce, examples } = TIERS[tier];
-      console.log(`--- tests/${tier}`);
-      const start = performance.now();
-      const all = [...permissions, ...flags];
-      const groups = divideFiles(testFiles(tier), filesAtOnce)
-        .map((files) => (report: string) => runFiles(files, all, report, told));
-      if (examples !== undefined) {
-        groups.unshift((report) => runExamples(examples, all, report, told));
-      }
-      const counts = sumCounts(
-        await inTurns(
-          groups,
-          jobs.get(tier)!,
-          (run, i) => run(join(directory, `${tier}-${i}.xml`)),
-        ),
-      );
-      const seconds = Math.round((performance.now() - start) / 1000);
-      console.log(
-        `--- tests/${tier}: ${counts.passed} passed, ${counts.failed} failed in ${seconds} s`,
-      );
-      counted.push(counts);
+      const { passed, failed } = sumCounts(counted.filter((_, i) => runs[i].tier === tier));
+      console.log(`--- tests/${tier}: ${passed} passed, ${failed} failed`);
     }
   } finally {
     await Deno.remove(directory, { recursive: true });

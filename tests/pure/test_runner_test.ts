@@ -74,6 +74,17 @@ Deno.test("inTurns() keeps so many at work, and results in order", async () => {
   assertEquals(results, [3, 11, 22, 30, 41]);
 });
 
+Deno.test("inTurns() begins a value when fewer are at work than it may have beside it", async () => {
+  let working = 0;
+  const beside: number[] = [];
+  await inTurns([1, 1, 3, 3, 3, 1], (jobs) => jobs, async (_, index) => {
+    beside.push(working++);
+    for (let turn = 0; turn < 10 * (index + 1); turn++) await Promise.resolve();
+    working--;
+  });
+  assertEquals(beside, [0, 0, 1, 2, 2, 0]);
+});
+
 Deno.test("inTurns() fails where one call does", async () => {
   await assertRejects(() => inTurns([1, 2], 1, (value) => Promise.reject(Error(`${value}`))));
 });
