@@ -52,6 +52,34 @@ export function callMemory(graph: Graph): CallMemory {
   };
 }
 
+/** The most memory that a call has at the same time. */
+export interface CallPeak {
+  readonly bytes: number;
+  /** Index of the node that runs then. */
+  readonly node: number;
+}
+
+/** @param elsewhere buffers that the caller provides */
+export function callPeak(
+  { nodes }: CallMemory,
+  elsewhere: ReadonlySet<number> = new Set(),
+): CallPeak {
+  const sizes = new Map<number, number>();
+  let now = 0;
+  let peak: CallPeak = { bytes: 0, node: 0 };
+  for (const [node, { takes, scratchBytes, releases }] of nodes.entries()) {
+    for (const { buffer, bytes } of takes) {
+      if (elsewhere.has(buffer)) continue;
+      sizes.set(buffer, bytes);
+      now += bytes;
+    }
+    const bytes = scratchBytes.reduce((sum, scratch) => sum + scratch, now);
+    if (bytes > peak.bytes) peak = { bytes, node };
+    for (const buffer of releases) now -= sizes.get(buffer) ?? 0;
+  }
+  return peak;
+}
+
 /**
  * The order in which the runtime runs nodes: depth first from the last node whose outputs nothing reads,
  * among a node's inputs those that stand later in the graph first, each node after all of its inputs.

@@ -11,7 +11,7 @@ import { BoundSizes } from "../graph/size.ts";
 import type { Graph } from "../graph/types.ts";
 import type { PlannedCall } from "./call.ts";
 import { graphAt } from "./call_graph.ts";
-import { type CallMemory, callMemory } from "./call_memory.ts";
+import { type CallMemory, callMemory, type CallPeak, callPeak } from "./call_memory.ts";
 import { gradientName } from "./names.ts";
 import type { Schedule, TrainingPlan } from "./plan.ts";
 import { replacedBytes } from "./replaced_bytes.ts";
@@ -270,6 +270,53 @@ class Simulation {
       for (const { release } of parts) for (const name of release[i] ?? []) this.#free(name);
       for (const name of readLast.get(i) ?? []) this.#free(name);
     }
+    if (readLast.size > 0) this.#meet(parts);
+  }
+
+  /**
+   * Runs the largest call of each span up to its peak, all beside each other. Spans wait only for what they
+   * read, so that over a step's many calls each call of one meets each call of another.
+   */
+  #meet(spans: PredictedStep): void {
+    const held = spans.flatMap((span) => {
+      const { memory, elsewhere, peak } = this.#largest(span);
+      const blocks = new Map<number, Block>();
+      const scratch: Block[] = [];
+      for (const [i, { takes, scratchBytes, releases }] of memory.nodes.entries()) {
+        if (i > peak.node) break;
+        for (const { buffer, bytes } of takes) {
+          if (!elsewhere.has(buffer)) blocks.set(buffer, this.arena.take(bytes));
+        }
+        if (i === peak.node) {
+          scratch.push(...scratchBytes.map((bytes) => this.arena.take(bytes)));
+          break;
+        }
+        for (const buffer of releases) {
+          const block = blocks.get(buffer);
+          if (block !== undefined) this.arena.release(block);
+          blocks.delete(buffer);
+        }
+      }
+      return [...blocks.values(), ...scratch];
+    });
+    for (const block of held) this.arena.release(block);
+  }
+
+  /** The call that takes most memory, of each graph the first. */
+  #largest({ calls, sizes, memory: { placements } }: Schedule): LargestCall {
+    const seen = new Set<Graph>();
+    let largest: LargestCall | undefined;
+    for (const call of calls) {
+      if (seen.has(call.graph)) continue;
+      seen.add(call.graph);
+      const memory = this.#memoryOf(call, sizes);
+      const elsewhere = placedBuffers(call, memory, placements);
+      const peak = callPeak(memory, elsewhere);
+      if (largest === undefined || peak.bytes > largest.peak.bytes) {
+        largest = { memory, elsewhere, peak };
+      }
+    }
+    return largest!;
   }
 
   /**
@@ -279,10 +326,7 @@ class Simulation {
   #run(running: readonly ShardCall[]): void {
     const shards = running.map(({ call, sizes, placements }) => {
       const memory = this.#memoryOf(call, sizes);
-      const elsewhere = new Set(
-        [...call.fetches].filter(([, name]) => placements.has(name))
-          .map(([output]) => memory.outputs.get(output)!),
-      );
+      const elsewhere = placedBuffers(call, memory, placements);
       return { memory, elsewhere, blocks: [] as Block[] };
     });
     const count = Math.max(0, ...shards.map(({ memory }) => memory.nodes.length));
@@ -340,6 +384,23 @@ interface ShardCall {
   readonly call: PlannedCall;
   readonly sizes: BoundSizes;
   readonly placements: ReadonlyMap<string, unknown>;
+}
+
+/** A call's memory, the buffers that lie elsewhere, and when it takes most. */
+interface LargestCall {
+  readonly memory: CallMemory;
+  readonly elsewhere: ReadonlySet<number>;
+  readonly peak: CallPeak;
+}
+
+/** The buffers of a call's outputs that have a place between calls. */
+function placedBuffers(
+  { fetches }: PlannedCall,
+  { outputs }: CallMemory,
+  placements: ReadonlyMap<string, unknown>,
+): ReadonlySet<number> {
+  const placed = [...fetches].filter(([, name]) => placements.has(name));
+  return new Set(placed.map(([output]) => outputs.get(output)!));
 }
 
 const ofSpan = (shard: number, name: string) => `${name} of span ${shard}`;

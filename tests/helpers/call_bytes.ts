@@ -1,16 +1,15 @@
 /** The memory that a call's graph takes while it runs, by the plan of the runtime's buffers. */
-import { callMemory } from "../../src/plan/call_memory.ts";
+import { callMemory, callPeak } from "../../src/plan/call_memory.ts";
 import type { Graph } from "../../src/graph/types.ts";
 
 /** Bytes in memory together at the peak of a graph's run, and at its end. */
 export function callBytes(graph: Graph): { readonly peak: number; readonly end: number } {
-  const { nodes } = callMemory(graph);
-  const sizes: number[] = [];
-  let [now, peak] = [0, 0];
-  for (const { takes, scratchBytes, releases } of nodes) {
-    for (const { buffer, bytes } of takes) now += sizes[buffer] = bytes;
-    peak = Math.max(peak, now + scratchBytes.reduce((sum, bytes) => sum + bytes, 0));
-    for (const buffer of releases) now -= sizes[buffer];
+  const memory = callMemory(graph);
+  const sizes = new Map<number, number>();
+  for (const { takes, releases } of memory.nodes) {
+    for (const { buffer, bytes } of takes) sizes.set(buffer, bytes);
+    for (const buffer of releases) sizes.delete(buffer);
   }
-  return { peak, end: now };
+  const end = [...sizes.values()].reduce((sum, bytes) => sum + bytes, 0);
+  return { peak: callPeak(memory).bytes, end };
 }

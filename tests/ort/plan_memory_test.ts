@@ -1,4 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
+import { graphAt } from "../../src/plan/call_graph.ts";
+import { callMemory, callPeak } from "../../src/plan/call_memory.ts";
 import { predictMemory, type ProcessMemory } from "../../src/plan/memory.ts";
 import { planTraining, type TrainingPlan } from "../../src/plan/plan.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
@@ -32,6 +34,31 @@ Deno.test("predictMemory() counts for each span of a sequence what that one keep
   const savedBytes = first.savedBytes + last.savedBytes;
   assertEquals(predict([first, last]).savedBytes, savedBytes);
   assert(predict([first, first]).savedBytes > savedBytes);
+});
+
+Deno.test("predictMemory() counts the largest calls of a sequence's spans beside each other", () => {
+  const [first, last] = spanPlans();
+  // So far behind the first that in step with each other none of their largest calls would meet.
+  const { training } = last;
+  const { calls, release } = training;
+  const before = calls.map(() => calls[0]);
+  const late = {
+    ...training,
+    calls: [...before, ...calls],
+    release: [...before.map(() => []), ...release],
+  };
+  const plans: TrainingPlan[] = [first, { ...last, training: late }];
+  const largest = plans.map(({ training: { calls, sizes, memory: { placements } } }) =>
+    Math.max(...calls.map((call) => {
+      const memory = callMemory(graphAt(call, sizes));
+      const placed = [...call.fetches].filter(([, name]) => placements.has(name));
+      return callPeak(memory, new Set(placed.map(([out]) => memory.outputs.get(out)!))).bytes;
+    }))
+  );
+  const slabs = plans.map(({ training: { memory } }) => memory.bytes);
+  const { savedBytes, temporaryBytes } = predict(plans);
+  const least = [...largest, ...slabs].reduce((sum, bytes) => sum + bytes);
+  assert(savedBytes + temporaryBytes >= least, `${savedBytes + temporaryBytes} < ${least}`);
 });
 
 Deno.test("predictMemory() counts for the process what it is told", () => {
