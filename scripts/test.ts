@@ -1,6 +1,7 @@
 /**
- * The everyday tests, tier by tier: `deno task test [TIER…] [-- flags of deno test]`. Some files at a
- * time, in processes beside each other (GRAFT_TEST_JOBS, else one for each core, and two more for e2e).
+ * The everyday tests, cheapest tier first: `deno task test [TIER…] [-- flags of deno test]`. Some files at a
+ * time, in processes beside each other (GRAFT_TEST_JOBS, else one for each core, one more for ort and two
+ * more for e2e).
  *
  * What failed is told once more in the end. The last line is `N passed, N failed`; the exit code is 1
  * where any test failed or a tier did not run. Skipped tests print `skipped: why` where they are
