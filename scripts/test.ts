@@ -140,8 +140,8 @@ export async function inTurns<T, R>(
   each: (value: T, index: number) => Promise<R>,
 ): Promise<R[]> {
   const results: R[] = [];
+  /** What runs, and what has failed. */
   const working = new Set<Promise<void>>();
-  const all: Promise<void>[] = [];
   for (const [index, value] of values.entries()) {
     const most = typeof jobs === "number" ? jobs : jobs(value);
     while (working.size >= most) await Promise.race(working);
@@ -151,9 +151,8 @@ export async function inTurns<T, R>(
     });
     run.catch(() => {}); // told below, even if another fails first
     working.add(run);
-    all.push(run);
   }
-  await Promise.all(all);
+  await Promise.all(working);
   return results;
 }
 

@@ -1,5 +1,6 @@
 /** Runs graft and its peer as children, and watches the memory of all their processes. */
 import { watchTree } from "../../src/system/memory.ts";
+import { USERS_FLAGS } from "../../tests/helpers/measured_training.ts";
 
 export interface ChildResult {
   readonly stdout: string;
@@ -47,8 +48,7 @@ export function graft(...args: readonly string[]): Promise<ChildResult> {
 
 /** The same from the checkout in a folder, which ends in a slash. */
 export function graftOf(root: string, ...args: readonly string[]): Promise<ChildResult> {
-  const flags = ["--no-check", "--v8-flags=--max-semi-space-size=4,--heap-growing-percent=25"];
-  return run(Deno.execPath(), ["run", "-A", ...flags, `${root}src/cli/main.ts`, ...args]);
+  return run(Deno.execPath(), ["run", "-A", ...USERS_FLAGS, `${root}src/cli/main.ts`, ...args]);
 }
 
 /** Tokens per second of a run's steps but the first two, from its `metrics.jsonl` with a line a step. */

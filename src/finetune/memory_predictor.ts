@@ -6,15 +6,11 @@ import { elementCount } from "../graph/tensor.ts";
 import { parameterBytes } from "../model/predict_training.ts";
 import { type Arithmetic, changed, floatsBeside, numericOf } from "../plan/arithmetic.ts";
 import { comparedBytes, largestPieceBytes } from "../plan/compared_pieces.ts";
-import {
-  type PredictedMemory,
-  type PredictedStep,
-  predictMemory,
-  type ShapesToPredict,
-} from "../plan/memory.ts";
+import { type PredictedMemory, predictMemory, type ShapesToPredict } from "../plan/memory.ts";
 import type { StepKind } from "../plan/options.ts";
 import type { TrainingPlan } from "../plan/plan.ts";
 import type { Schedule } from "../plan/schedule.ts";
+import type { PredictedStep } from "../plan/step_simulation.ts";
 import { collectGarbage } from "../system/memory.ts";
 import { PROCESS_MEMORY } from "../system/process_memory.ts";
 import { batchKinds } from "../train/batch_kinds.ts";

@@ -6,6 +6,7 @@
 import { fromFileUrl } from "@std/path";
 import { graftMain } from "./graft_bundle.ts";
 import { graftHere, graftStoppedHere } from "./graft_here.ts";
+import { USERS_FLAGS } from "./measured_training.ts";
 
 const SOURCE = fromFileUrl(new URL("../../src/cli/main.ts", import.meta.url));
 const LEAVE_GARBAGE = fromFileUrl(new URL("leave_garbage.ts", import.meta.url));
@@ -47,9 +48,8 @@ export function startTidyGraft(...args: string[]): Deno.ChildProcess {
 
 /** As {@linkcode startTidyGraft}, and from the source even if there is a binary. */
 export function startTidySource(...args: string[]): Deno.ChildProcess {
-  const flags = "--v8-flags=--max-semi-space-size=4,--heap-growing-percent=25";
   return new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", flags, SOURCE, ...args],
+    args: ["run", "-A", ...USERS_FLAGS, SOURCE, ...args],
     stdin: "null",
     stdout: "piped",
     stderr: "piped",
