@@ -9,7 +9,7 @@ import { digestOfText, shapeText, textOf } from "../graph/graph_text.ts";
 import type { BoundSizes, Size } from "../graph/size.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Dim, Graph, ValueInfo } from "../graph/types.ts";
-import { inferTraining } from "../ops/registry.ts";
+import { inferTraining, traitsOf } from "../ops/registry.ts";
 
 /** A call's graph over sizes. */
 export interface CallGraph {
@@ -53,8 +53,7 @@ export function graphAt(call: CallGraph, sizes: BoundSizes): Graph {
 
 /** Whether anything in a call's graph follows from sizes. */
 export function isOverSizes({ graph: { inputs, outputs }, sized }: CallGraph): boolean {
-  const hasSizes = ({ type }: ValueInfo) => extentsOf(shapeOf(type)) !== shapeOf(type);
-  return sized.size > 0 || inputs.some(hasSizes) || outputs.some(hasSizes);
+  return sized.size > 0 || inputs.some(isSizedValue) || outputs.some(isSizedValue);
 }
 
 /** Types and shapes of the values that a graph's nodes compute, except its outputs. */
@@ -79,8 +78,10 @@ export function knownValues(graph: Graph): GraphBuilder {
 }
 
 /**
- * The graph with names in place of sizes. The runtime puts a value in the memory of a dead one of the same
- * shape, and compares shapes by these names.
+ * The graph with names in place of sizes. The runtime puts a value in the memory of a dead one whose shape
+ * has the same names, and holds that memory from the first value to the last, however long nothing needs it
+ * in between: attention's inputs would wait for its cotangents. So the sizes of each value that a node
+ * computes have names of its own, except where a kernel writes it in place of its input.
  */
 export function withNamedSizes(graph: Graph): Graph {
   const names = new Map<Size, string>();
@@ -89,22 +90,47 @@ export function withNamedSizes(graph: Graph): Graph {
     if (name === undefined) names.set(size, name = `size${names.size}`);
     return name;
   };
-  const info = (given: ValueInfo): ValueInfo => {
+  const info = (given: ValueInfo, owner?: string): ValueInfo => {
     const { name, type } = given;
-    const shape = shapeOf(type);
-    const extents = extentsOf(shape);
-    if (extents === shape) return given;
-    const named = extents.map((extent): Dim =>
-      typeof extent === "number" ? extent : nameOf(extent)
-    );
+    if (!isSizedValue(given)) return given;
+    const named = extentsOf(shapeOf(type)).map((extent): Dim => {
+      if (typeof extent === "number") return extent;
+      return owner === undefined ? nameOf(extent) : `${nameOf(extent)} of ${owner}`;
+    });
     return { name, type: { dtype: type!.dtype, shape: named } };
   };
+  const owners = memoryOwners(graph);
   return {
     ...graph,
-    inputs: graph.inputs.map(info),
-    outputs: graph.outputs.map(info),
-    valueInfo: new Map([...graph.valueInfo].map(([name, value]) => [name, info(value)])),
+    inputs: graph.inputs.map((value) => info(value)),
+    outputs: graph.outputs.map((value) => info(value)),
+    valueInfo: new Map(
+      [...graph.valueInfo].map(([name, value]) => [name, info(value, owners.get(name) ?? name)]),
+    ),
   };
+}
+
+/** Values that nodes compute and whose shapes follow from sizes: none takes a dead one's memory. */
+export function sizedValues({ valueInfo }: Graph): ReadonlySet<string> {
+  return new Set([...valueInfo.values()].filter(isSizedValue).map(({ name }) => name));
+}
+
+/** For each value that a kernel may write in place of its input: the value whose memory that is. */
+function memoryOwners({ nodes, valueInfo }: Graph): ReadonlyMap<string, string> {
+  const owners = new Map<string, string>();
+  for (const node of nodes) {
+    const [from, to] = [valueInfo.get(node.inputs[0]), valueInfo.get(node.outputs[0])];
+    if (from === undefined || to === undefined || traitsOf(node).memory !== "in place") continue;
+    if (shapeText(shapeOf(from.type)) === shapeText(shapeOf(to.type))) {
+      owners.set(to.name, owners.get(from.name) ?? from.name);
+    }
+  }
+  return owners;
+}
+
+function isSizedValue({ type }: ValueInfo): boolean {
+  const shape = shapeOf(type);
+  return extentsOf(shape) !== shape;
 }
 
 /** Equal for the graphs of calls that can share a compiled session. */

@@ -34,12 +34,15 @@ export interface CallMemory {
   readonly outputs: ReadonlyMap<string, number>;
 }
 
-/** @param graph with concrete shapes, as in the plan's calls */
-export function callMemory(graph: Graph): CallMemory {
+/**
+ * @param graph with concrete shapes, as in the plan's calls
+ * @param sized values that do not take the memory of dead ones (`sizedValues`)
+ */
+export function callMemory(graph: Graph, sized: ReadonlySet<string> = new Set()): CallMemory {
   const known = knownValues(graph);
   const order = runtimeOrder(graph);
   const outputs = new Set(graph.outputs.map(({ name }) => name));
-  const plan = new BufferPlan(order, outputs, known);
+  const plan = new BufferPlan(order, { outputs, sized, known });
   const nodes = order.map((node) => ({
     takes: plan.place(node),
     scratchBytes: traitsOf(node).scratch(node, known),
@@ -127,17 +130,27 @@ class BufferPlan {
   dead: Dead[] = [];
   readonly #known: GraphBuilder;
   readonly #outputs: ReadonlySet<string>;
+  readonly #sized: ReadonlySet<string>;
   readonly #bufferOf = new Map<string, number>();
   /** Remaining reads of each value. */
   readonly #reads = new Map<string, number>();
   /** Remaining reads of each buffer, shared by all of its values. */
   readonly #uses: number[] = [];
+  /** Of each buffer that values of the same shape may take. */
   readonly #shapes: string[] = [];
   #node = 0;
 
-  constructor(order: readonly Node[], outputs: ReadonlySet<string>, known: GraphBuilder) {
+  constructor(
+    order: readonly Node[],
+    { outputs, sized, known }: {
+      readonly outputs: ReadonlySet<string>;
+      readonly sized: ReadonlySet<string>;
+      readonly known: GraphBuilder;
+    },
+  ) {
     this.#known = known;
     this.#outputs = outputs;
+    this.#sized = sized;
     // The caller reads outputs, after everything else.
     for (const name of [...order.flatMap(({ inputs }) => inputs), ...outputs]) {
       this.#reads.set(name, (this.#reads.get(name) ?? 0) + 1);
@@ -157,12 +170,12 @@ class BufferPlan {
       const known = this.#known.known(output);
       const shared = this.#outputs.has(output)
         ? undefined
-        : this.#reusableInput(node, i, known) ?? this.#reusableBuffer(known);
+        : this.#reusableInput(node, i, known) ?? this.#deadBuffer(output, known);
       if (shared === "caller's") return;
       const buffer = shared ?? this.#uses.push(0) - 1;
       this.#bufferOf.set(output, buffer);
       this.#uses[buffer] += this.#reads.get(output) ?? 0;
-      this.#shapes[buffer] ??= shapeText(known);
+      if (!this.#sized.has(output)) this.#shapes[buffer] ??= shapeText(known);
       if (shared === undefined) takes.push({ buffer, bytes: bytesOf(known) });
     });
     for (const input of node.inputs) {
@@ -193,9 +206,9 @@ class BufferPlan {
     return buffer !== undefined && this.#uses[buffer] === 1 && fits ? buffer : undefined;
   }
 
-  #reusableBuffer(known: Known): number | undefined {
+  #deadBuffer(output: string, known: Known): number | undefined {
     const shape = shapeText(known);
-    if (known.dims.length === 0) return undefined;
+    if (known.dims.length === 0 || this.#sized.has(output)) return undefined;
     const at = this.dead.findIndex(({ buffer }) => this.#shapes[buffer] === shape);
     return at < 0 ? undefined : this.dead.splice(at, 1)[0].buffer;
   }

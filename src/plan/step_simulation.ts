@@ -6,7 +6,7 @@ import { Arena, type Block } from "./arena.ts";
 import { BoundSizes } from "../graph/size.ts";
 import type { Graph } from "../graph/types.ts";
 import type { PlannedCall } from "./call.ts";
-import { graphAt } from "./call_graph.ts";
+import { graphAt, sizedValues } from "./call_graph.ts";
 import { type CallMemory, callMemory, callPeak } from "./call_memory.ts";
 import { gradientName } from "./names.ts";
 import { leavesSpan, nameInOtherSpan, type Schedule } from "./schedule.ts";
@@ -180,7 +180,10 @@ export class StepSimulation {
     let ofGraph = this.#calls.get(call.graph);
     if (ofGraph === undefined) this.#calls.set(call.graph, ofGraph = new Map());
     let memory = ofGraph.get(sizes);
-    if (memory === undefined) ofGraph.set(sizes, memory = callMemory(graphAt(call, sizes)));
+    if (memory === undefined) {
+      memory = callMemory(graphAt(call, sizes), sizedValues(call.graph));
+      ofGraph.set(sizes, memory);
+    }
     this.#nodes.set(call.key, memory.nodes.length);
     return memory;
   }

@@ -2,9 +2,16 @@
 import { callMemory, callPeak } from "../../src/plan/call_memory.ts";
 import type { Graph } from "../../src/graph/types.ts";
 
-/** Bytes in memory together at the peak of a graph's run, and at its end. */
-export function callBytes(graph: Graph): { readonly peak: number; readonly end: number } {
-  const memory = callMemory(graph);
+/**
+ * Bytes in memory together at the peak of a graph's run, and at its end.
+ *
+ * @param sized values that do not take the memory of dead ones; default none
+ */
+export function callBytes(
+  graph: Graph,
+  sized?: ReadonlySet<string>,
+): { readonly peak: number; readonly end: number } {
+  const memory = callMemory(graph, sized);
   const sizes = new Map<number, number>();
   for (const { takes, releases } of memory.nodes) {
     for (const { buffer, bytes } of takes) sizes.set(buffer, bytes);

@@ -1,4 +1,4 @@
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { elementCount, float32, int64, type Tensor } from "../../src/graph/tensor.ts";
 import type { PlannedCall } from "../../src/plan/call.ts";
 import { graphAt } from "../../src/plan/call_graph.ts";
@@ -9,6 +9,7 @@ import { CallSessions } from "../../src/train/call_sessions.ts";
 import { PlanFamilies } from "../../src/train/plan_families.ts";
 import { Random } from "../../src/random.ts";
 import { oracleModel } from "../helpers/oracle.ts";
+import { type WaitingMemory, WIDE_BYTES } from "../helpers/waiting_memory_child.ts";
 
 const { model, trainable } = oracleModel("tiny-llama-fp32.qv", "tiny-llama-genai-fp32");
 
@@ -38,6 +39,19 @@ Deno.test("CallSessions compiles nothing for a second batch shape, and computes 
     }
   }
   assertEquals(sessions.count, compiled);
+});
+
+Deno.test("CallSessions frees the memory of a value that nothing reads any more, whatever comes later", async () => {
+  // The arena is the process's own: what it has grown to stays.
+  const script = new URL("../helpers/waiting_memory_child.ts", import.meta.url).pathname;
+  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--no-check", script],
+  }).output();
+  assert(code === 0, new TextDecoder().decode(stderr));
+  const { predicted, grown }: WaitingMemory = JSON.parse(new TextDecoder().decode(stdout));
+  // One wide value at a time, and a few as wide as the input.
+  assert(grown < 1.5 * WIDE_BYTES, `grown by ${grown}`);
+  assert(predicted > WIDE_BYTES && predicted < grown, `predicted ${predicted}, grown by ${grown}`);
 });
 
 /** What a call is fed: what follows from sizes, and random numbers; and the same without the former. */

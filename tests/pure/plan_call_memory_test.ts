@@ -40,6 +40,23 @@ Deno.test("callMemory() keeps an output that is read later, and gives outputs a 
   assertEquals(bytesOf((b, x) => b.reshape(x, [ROWS, 1])), { peak: BYTES, end: BYTES });
 });
 
+Deno.test("callMemory() holds a dead value's memory for a later one of its shape, unless that follows from sizes", () => {
+  const b = new GraphBuilder(inferTraining);
+  let y = b.input("x", "float32", [1, ROWS]);
+  // Two values of one shape, and one twice as large between them.
+  for (const rows of [1, 2, 1]) {
+    const wide = b.op("Expand", [y, b.int64s([rows, ROWS])]);
+    y = b.op("ReduceSum", [wide, b.int64s([0, 1])]);
+  }
+  const graph = b.build("graph", [y]);
+  const wide = graph.nodes.filter(({ opType }) => opType === "Expand").map((node) =>
+    node.outputs[0]
+  );
+  const sum = 4;
+  assertEquals(callBytes(graph).peak, 3 * BYTES + sum);
+  assertEquals(callBytes(graph, new Set(wide)).peak, 2 * BYTES + sum);
+});
+
 Deno.test("callMemory() counts what Where blends its branches in", () => {
   const { peak } = bytesOf((b, x) => {
     const condition = b.input("condition", "bool", [1, ROWS]);
