@@ -1,11 +1,12 @@
 /** A plan over the sizes of batches, and its binding to one batch. */
 import { boundDims } from "../graph/bind_graph.ts";
-import { sizedName, tensorAt } from "../graph/extents.ts";
+import { tensorAt } from "../graph/extents.ts";
 import type { BoundSizes, Extent, Sizes } from "../graph/size.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { FrozenPrefix } from "./frozen_prefix.ts";
 import type { BoundInput } from "./inputs.ts";
 import type { PlanOptions } from "./options.ts";
+import { type RowWiseCalls, withRowsInTurn } from "./rows_in_turn.ts";
 import { type CallSequence, type Schedule, scheduleAt } from "./schedule.ts";
 import { linksAt, type StageLinks } from "./stage.ts";
 import { valuesOf } from "./step_sizes.ts";
@@ -46,6 +47,8 @@ interface StepPlan<Calls, Count> {
 /** A step's plan for all batches at which the planner decides the same. */
 export interface PlanOverSizes extends StepPlan<CallSequence, Extent> {
   readonly sizes: Sizes;
+  /** Calls of the backward pass that may run over a part of the rows at a time, if there are any. */
+  readonly rowWise?: RowWiseCalls;
 }
 
 /** A step's plan at one batch. */
@@ -62,13 +65,18 @@ export interface TrainingPlan extends StepPlan<Schedule, number> {
 export function bindPlan(plan: PlanOverSizes, options: PlanOptions): TrainingPlan | undefined {
   const sizes = plan.sizes.at(valuesOf(options));
   if (sizes === undefined) return undefined;
-  const { training, evaluation, logits, inputs, frozen, links } = plan;
+  const { evaluation, logits, inputs, frozen, links, rowWise } = plan;
+  const { rowsAtOnce } = options;
+  const whole = scheduleAt(plan.training, sizes);
+  const training = rowWise === undefined || rowsAtOnce === undefined
+    ? whole
+    : withRowsInTurn(whole, rowWise, rowsAtOnce);
   const schedules = [training, evaluation, logits];
   const dimsOf = (dims: readonly number[]) => boundDims(dims, sizes);
   return {
     ...plan,
     options,
-    training: scheduleAt(training, sizes),
+    training,
     evaluation: scheduleAt(evaluation, sizes),
     logits: scheduleAt(logits, sizes),
     constants: constantsAt(plan.constants, schedules, sizes),
@@ -91,10 +99,10 @@ function constantsAt(
   const found = new Map<string, Tensor>();
   for (const [name, value] of constants) found.set(name, tensorAt(value, sizes));
   for (const { calls } of schedules) {
-    for (const { sized } of calls) {
-      for (const value of sized.values()) {
-        const name = sizedName(value);
-        if (!found.has(name)) found.set(name, tensorAt(value, sizes));
+    for (const { sized, feeds, sizes: own = sizes } of calls) {
+      for (const [canonical, value] of sized) {
+        const name = feeds.get(canonical)!;
+        if (!found.has(name)) found.set(name, tensorAt(value, own));
       }
     }
   }

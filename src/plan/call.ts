@@ -39,6 +39,8 @@ export interface PlannedCall extends CallGraph {
   readonly label: string;
   /** Whether it computes the same for all parts of a batch that run side by side. */
   readonly isShared?: boolean;
+  /** The call over all rows of a batch, where this one computes some of them (`rows_in_turn.ts`). */
+  readonly partOf?: PlannedCall;
 }
 
 /** Constants up to this size are part of a graph's text; larger ones are fed and never copied. */

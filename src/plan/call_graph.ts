@@ -16,6 +16,8 @@ export interface CallGraph {
   readonly graph: Graph;
   /** The inputs that follow from a batch's sizes, by name. */
   readonly sized: ReadonlyMap<string, Tensor>;
+  /** The sizes at which it runs, where these are not the batch's but those of a part of its rows. */
+  readonly sizes?: BoundSizes;
 }
 
 /** The graph with what follows from sizes as constants. */
@@ -46,9 +48,13 @@ export function apartFromSized(whole: Graph): CallGraph {
   };
 }
 
-/** The graph at one batch: shapes are numbers, and what follows from sizes is among the constants. */
+/**
+ * The graph at one batch: shapes are numbers, and what follows from sizes is among the constants.
+ *
+ * @param sizes of the batch
+ */
 export function graphAt(call: CallGraph, sizes: BoundSizes): Graph {
-  return boundGraph(wholeGraph(call), sizes);
+  return boundGraph(wholeGraph(call), call.sizes ?? sizes);
 }
 
 /** Whether anything in a call's graph follows from sizes. */

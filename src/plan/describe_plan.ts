@@ -8,6 +8,7 @@ import { formatArithmetic, IN_FLOATS } from "./arithmetic.ts";
 import type { PlannedCall } from "./call.ts";
 import { gradientName } from "./names.ts";
 import type { TrainingPlan } from "./plan.ts";
+import { plannedRuns } from "./schedule.ts";
 import { type ListedPass, PLANNING_PASSES } from "./planning_passes.ts";
 
 /** The sizes that a step is planned for. */
@@ -100,11 +101,14 @@ export function describePlan(plan: TrainingPlan): PlanDescription {
   const { arithmetic = IN_FLOATS, batch, length, packedRows, passControl } = options;
   const keys = new Map<string, number>();
   const made = new Set(preprocessing.flatMap(({ fetches }) => [...fetches.values()]));
-  const leavers = numbersByName(training.calls, ({ fetches }) => fetches);
-  const readers = numbersByName(training.calls, ({ feeds }) => feeds);
+  const step = plannedRuns(training).map(({ planned }) => planned);
+  const leavers = numbersByName(step, ({ fetches }) => fetches);
+  const readers = numbersByName(step, ({ feeds }) => feeds);
   const describe = (calls: readonly PlannedCall[]) =>
-    calls.map((call, i) => describedCall(call, i + 1, { plan, made, leavers, readers, keys }));
-  const calls = describe(training.calls);
+    calls.map((call, i) =>
+      describedCall(call, i + 1, { plan, step, made, leavers, readers, keys })
+    );
+  const calls = describe(step);
   const sessions = keys.size;
   return {
     shape: {
@@ -127,6 +131,8 @@ export function describePlan(plan: TrainingPlan): PlanDescription {
 
 interface Described {
   readonly plan: TrainingPlan;
+  /** Its calls as planned, in order. */
+  readonly step: readonly PlannedCall[];
   /** Tensors made before the first step. */
   readonly made: ReadonlySet<string>;
   /** Numbers of the step's calls that leave a tensor, and of those that read it, by its name; ascending. */
@@ -155,11 +161,10 @@ function numbersByName(
 function describedCall(
   call: PlannedCall,
   number: number,
-  { plan, made, leavers, readers, keys }: Described,
+  { plan, step, made, leavers, readers, keys }: Described,
 ): DescribedCall {
   const { graph, feeds, fetches, label, key, sized } = call;
   if (!keys.has(key)) keys.set(key, keys.size + 1);
-  const step = plan.training.calls;
   const typeOf = new Map(
     [...graph.inputs, ...graph.outputs].map(({ name, type }) => [
       name,

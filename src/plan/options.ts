@@ -21,6 +21,11 @@ export interface PlanSettings {
    * attention is recomputed from its input; default: where sequences are longer than 2,048 tokens.
    */
   readonly thinStream?: boolean;
+  /**
+   * About how many packed rows a call computes at a time where tokens do not see each other; default all. Only
+   * where tensors lie in memory.
+   */
+  readonly rowsAtOnce?: number;
   /** Vocabulary entries per chunk of a language model's head; default `HEAD_CHUNK`. */
   readonly headChunk?: number;
   /**

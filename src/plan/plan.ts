@@ -11,7 +11,7 @@
 import { dimsIn, shapeIn } from "../graph/facts.ts";
 import { constantValues } from "../graph/passes/constants.ts";
 import { weightOf } from "../graph/parameter.ts";
-import { productOf } from "../graph/extent_arithmetic.ts";
+import { productOf, times } from "../graph/extent_arithmetic.ts";
 import type { Extent } from "../graph/size.ts";
 import type { Tensor } from "../graph/tensor.ts";
 import type { Graph, Model } from "../graph/types.ts";
@@ -30,6 +30,7 @@ import { ShapeError } from "./lower.ts";
 import { type PlanOptions, type SizedOptions, STEP_KINDS, type StepKind } from "./options.ts";
 import { planCalls } from "./step_calls.ts";
 import { repeatSegments } from "./repeat_segments.ts";
+import { rowWiseCalls } from "./rows_in_turn.ts";
 import { scheduled } from "./schedule.ts";
 import { type PlanContext, trainablesOf } from "./segment_calls.ts";
 import { checkDivisible, IndivisibleError, isEarlier } from "./span.ts";
@@ -170,6 +171,10 @@ function planStep(step: StepGraph, options: SizedOptions): Omit<PlanOverSizes, "
     { options, constants, frozenCalls: prefix?.end ?? 0 },
   );
   const sent = links === undefined ? [] : sentNames(links);
+  const { rowsAtOnce, batch, length, packedRows = times(batch, length) } = options;
+  const rowWise = rowsAtOnce === undefined
+    ? undefined
+    : rowWiseCalls(training.slice(prefix?.end ?? 0), packedRows);
   const all = { preprocessing, constants };
   return {
     training: scheduled(training, sent),
@@ -178,6 +183,7 @@ function planStep(step: StepGraph, options: SizedOptions): Omit<PlanOverSizes, "
     logitsParts,
     ...(links === undefined ? all : readByStage({ training, evaluation, logits }, all)),
     links,
+    rowWise,
     frozen: prefix,
     inputs: inputsOf(lowered),
     rows,

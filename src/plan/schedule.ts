@@ -12,7 +12,7 @@ export interface CallSequence {
   readonly release: readonly (readonly string[])[];
 }
 
-/** Calls at a batch. */
+/** Calls at a batch, some of which may be parts of a planned one. */
 export interface Schedule extends CallSequence {
   /** The batch's sizes, over which the calls' graphs are built. */
   readonly sizes: BoundSizes;
@@ -23,6 +23,23 @@ export interface Schedule extends CallSequence {
 /** Binds calls to a batch. */
 export function scheduleAt({ calls, release }: CallSequence, sizes: BoundSizes): Schedule {
   return { calls, release, sizes, memory: placeTensors(calls, release, sizes) };
+}
+
+/** A call as planned, over all rows of a batch, and those that it runs as. */
+export interface PlannedRuns {
+  readonly planned: PlannedCall;
+  readonly runs: readonly PlannedCall[];
+}
+
+/** The calls as they were planned, in order. */
+export function plannedRuns({ calls }: CallSequence): readonly PlannedRuns[] {
+  const found: { planned: PlannedCall; runs: PlannedCall[] }[] = [];
+  for (const call of calls) {
+    const last = found.at(-1);
+    if (call.partOf !== undefined && call.partOf === last?.planned) last.runs.push(call);
+    else found.push({ planned: call.partOf ?? call, runs: [call] });
+  }
+  return found;
 }
 
 /**

@@ -9,7 +9,13 @@ import type { PlannedCall } from "./call.ts";
 import { graphAt, sizedValues } from "./call_graph.ts";
 import { type CallMemory, callMemory, callPeak } from "./call_memory.ts";
 import { gradientName } from "./names.ts";
-import { leavesSpan, nameInOtherSpan, type Schedule } from "./schedule.ts";
+import {
+  leavesSpan,
+  nameInOtherSpan,
+  type PlannedRuns,
+  plannedRuns,
+  type Schedule,
+} from "./schedule.ts";
 
 /** The calls of each part of a batch, which are computed in parallel, in the order of the parts. */
 export type PredictedStep = readonly Schedule[];
@@ -69,19 +75,24 @@ export class StepSimulation {
     for (const [shard, { memory }] of parts.entries()) {
       this.#slabs[shard] = Math.max(this.#slabs[shard] ?? 0, memory.bytes);
     }
-    const readLast = lastReads(parts);
-    const count = Math.max(...parts.map(({ calls }) => calls.length));
-    for (let i = 0; i < count; i++) {
-      const running = parts.flatMap((
-        { calls, sizes, memory: { placements } },
-        shard,
-      ): ShardCall[] =>
-        calls[i] === undefined || calls[i].isShared && shard > 0
-          ? []
-          : [{ shard, call: calls[i], sizes, placements }]
-      );
-      this.#run(running);
-      for (const { release } of parts) for (const name of release[i] ?? []) this.#free(name);
+    const planned = parts.map(plannedRuns);
+    const readLast = lastReads(planned);
+    const next = parts.map(() => 0);
+    for (let i = 0; i < Math.max(...planned.map(({ length }) => length)); i++) {
+      const runs = planned.map((calls) => calls[i]?.runs ?? []);
+      for (let k = 0; k < Math.max(...runs.map(({ length }) => length)); k++) {
+        const running = parts.flatMap(({ sizes, memory: { placements } }, shard): ShardCall[] => {
+          const call = runs[shard][k];
+          const isElsewhere = call === undefined || call.isShared && shard > 0;
+          return isElsewhere ? [] : [{ shard, call, sizes, placements }];
+        });
+        this.#run(running);
+      }
+      for (const [shard, { release }] of parts.entries()) {
+        const end = next[shard] + runs[shard].length;
+        for (const name of release.slice(next[shard], end).flat()) this.#free(name);
+        next[shard] = end;
+      }
       for (const name of readLast.get(i) ?? []) this.#free(name);
     }
     if (readLast.size > 0) this.#meet(parts);
@@ -112,8 +123,10 @@ export class StepSimulation {
     { calls, sizes, memory: { placements } }: Schedule,
     shard: number,
   ): { readonly running: ShardCall; readonly node: number } {
-    const ofGraph = new Map(calls.map((call) => [call.graph, call]));
-    const peaks = [...ofGraph.values()].map((call) => {
+    const largest = new Map<Graph, PlannedCall>();
+    // Of a call's parts, the first has most rows.
+    for (const call of calls) if (!largest.has(call.graph)) largest.set(call.graph, call);
+    const peaks = [...largest.values()].map((call) => {
       const memory = this.#memoryOf(call, sizes);
       const peak = callPeak(memory, placedBuffers(call, memory, placements));
       return { running: { shard, call, sizes, placements }, ...peak };
@@ -140,7 +153,11 @@ export class StepSimulation {
         made.set(key, block);
       }
     }
-    for (const [name, block] of made) this.#held.set(name, block);
+    for (const [name, block] of made) {
+      // The sum of a call's earlier part, to which this one has added.
+      this.#free(name);
+      this.#held.set(name, block);
+    }
   }
 
   /**
@@ -179,10 +196,11 @@ export class StepSimulation {
   #memoryOf(call: PlannedCall, sizes: BoundSizes): CallMemory {
     let ofGraph = this.#calls.get(call.graph);
     if (ofGraph === undefined) this.#calls.set(call.graph, ofGraph = new Map());
-    let memory = ofGraph.get(sizes);
+    const own = call.sizes ?? sizes;
+    let memory = ofGraph.get(own);
     if (memory === undefined) {
-      memory = callMemory(graphAt(call, sizes), sizedValues(call.graph));
-      ofGraph.set(sizes, memory);
+      memory = callMemory(graphAt(call, own), sizedValues(call.graph));
+      ofGraph.set(own, memory);
     }
     this.#nodes.set(call.key, memory.nodes.length);
     return memory;
@@ -225,10 +243,12 @@ function placedBuffers(
 const ofSpan = (shard: number, name: string) => `${name} of span ${shard}`;
 
 /** The call after which all spans have read what passes between them: names by call. */
-function lastReads(parts: PredictedStep): ReadonlyMap<number, readonly string[]> {
+function lastReads(
+  parts: readonly (readonly PlannedRuns[])[],
+): ReadonlyMap<number, readonly string[]> {
   const last = new Map<string, number>();
-  for (const [shard, { calls }] of parts.entries()) {
-    for (const [i, { feeds, fetches }] of calls.entries()) {
+  for (const [shard, calls] of parts.entries()) {
+    for (const [i, { planned: { feeds, fetches } }] of calls.entries()) {
       for (const name of [...feeds.values(), ...fetches.values()]) {
         const other = nameInOtherSpan(name);
         const key = leavesSpan(name)

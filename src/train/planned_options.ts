@@ -119,6 +119,17 @@ export interface PlanUse {
  */
 const FEW_PARTS = 2;
 
+/**
+ * Rows that a call computes at a time where tokens do not see each other: enough for products to run at full
+ * speed, few enough for the memory of such calls to be less than attention's.
+ */
+const ROWS_AT_ONCE = 1024;
+
+/** Whether calls can compute some rows of tensors that lie in memory, by themselves. */
+function dividesRows({ runner, stage }: PlannedModelOptions, parts: number): boolean {
+  return runner.inPlace && stage === undefined && parts <= FEW_PARTS;
+}
+
 /** Bytes that each of several parts may keep of those that a batch may. */
 export function keptByPart(keepBytes: number, parts: number): number {
   return Math.floor(keepBytes / parts);
@@ -156,6 +167,7 @@ export function planOptionsFor(
     // Several parts run as lists do, a single one on the threads of a pool.
     arithmetic: changed(arithmetic, { flushed: parts > 1 && options.runner.listsFlush }),
     inTiles: alone,
+    rowsAtOnce: dividesRows(options, parts) ? options.rowsAtOnce ?? ROWS_AT_ONCE : undefined,
     thinStream: options.thinStream,
     dropout,
     headChunk,

@@ -112,7 +112,7 @@ export class ScheduleRun {
     const executable = await this.#means.plans.session(call, "pool");
     const feeds: Record<string, DeviceTensor> = {};
     for (const [canonical, name] of call.feeds) {
-      const value = this.#env.get(name);
+      const value = this.#env.get(name) ?? this.#placed?.get(name);
       if (value === undefined) throw new ReferenceError(`"${name}" is missing in ${call.label}`);
       feeds[canonical] = value;
     }
@@ -121,7 +121,7 @@ export class ScheduleRun {
       const tensor = this.#placed?.get(name);
       if (tensor !== undefined) into[canonical] = tensor;
     }
-    const results = await sessionClock(executable, this.#schedule.sizes).time(
+    const results = await sessionClock(executable, call.sizes ?? this.#schedule.sizes).time(
       1,
       (brief) => executable.run(feeds, executable.outputNames, { into, brief }),
     );
