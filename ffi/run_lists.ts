@@ -27,6 +27,8 @@ export interface NativeRun {
   readonly inputs: readonly (bigint | Earlier)[];
   /** 0: ORT allocates. */
   readonly outputs: readonly bigint[];
+  /** Runs of other lists that end before it begins. */
+  readonly after: readonly Pick<Earlier, "list" | "run">[];
 }
 
 /** Lists as numbers. */
@@ -37,7 +39,7 @@ export interface EncodedLists {
   readonly readers: Int32Array;
   /** For each list, the number of its finished runs; -1 for an aborted list. */
   readonly progress: Int32Array;
-  /** For each list, its runs in order: six numbers, and four for each result that a run reads. */
+  /** For each list, its runs in order: six numbers, and four for each result or run that a run waits for. */
   readonly lists: readonly Int32Array[];
   /** For each list, the duration of each of its runs, in milliseconds. */
   readonly times: readonly Float64Array[];
@@ -59,6 +61,8 @@ export interface ListFunctions {
 }
 
 const FAILED = -1;
+/** In place of cells, where a run waits for another and reads nothing of it. */
+const NO_CELL = -1;
 
 const RUN_SIGNATURE = {
   parameters: ["u64", "u64", "u64", "u64", "u64", "u64", "u64", "u64"],
@@ -116,11 +120,13 @@ export function encodeLists(
   );
   const encoded = placed.map((list) => {
     const numbers: number[] = [];
-    for (const { run: { inputs, outputs }, head, first, last } of list) {
-      const takes = inputs.flatMap((input, i) =>
+    for (const { run: { inputs, outputs, after }, head, first, last } of list) {
+      const reads = inputs.flatMap((input, i) =>
         typeof input === "bigint" ? [] : [first + i, cellOf(input), input.list, input.run]
       );
-      for (let i = 1; i < takes.length; i += 4) readers[takes[i]]++;
+      for (let i = 1; i < reads.length; i += 4) readers[reads[i]]++;
+      const waits = after.flatMap(({ list, run }) => [NO_CELL, NO_CELL, list, run]);
+      const takes = [...reads, ...waits];
       numbers.push(head, first, inputs.length, last, outputs.length, takes.length / 4, ...takes);
     }
     return Int32Array.from(numbers);
@@ -160,7 +166,7 @@ export function carryOut(
     for (let i = 0; i < takes; i++) {
       const [to, from, other, otherRun] = list.subarray(at, at += 4);
       if (!waitFor(progress, other, otherRun)) return failed(0n);
-      cells[to] = cells[from];
+      if (to !== NO_CELL) cells[to] = cells[from];
     }
     const start = performance.now();
     const status = run(
@@ -176,7 +182,7 @@ export function carryOut(
     if (status !== 0n) return failed(status);
     for (let i = taken; i < at; i += 4) {
       const from = list[i + 1];
-      if (Atomics.sub(readers, from, 1) > 1) continue;
+      if (from === NO_CELL || Atomics.sub(readers, from, 1) > 1) continue;
       release(cells[from]);
       cells[from] = 0n;
     }

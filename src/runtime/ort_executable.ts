@@ -168,7 +168,7 @@ export class OrtExecutable implements Executable {
    * @param pins keeps the objects alive that the run needs
    */
   listed(
-    { feeds, into }: ListedRun,
+    { feeds, into, after = [] }: ListedRun,
     earlier: (result: EarlierResult) => Earlier,
     pins: Pins,
   ): NativeRun {
@@ -190,6 +190,7 @@ export class OrtExecutable implements Executable {
         const tensor = ownValue(into, name);
         return tensor === undefined ? 0n : pinned(this.#valueOf(tensor, name));
       }),
+      after,
     };
   }
 

@@ -149,6 +149,8 @@ export interface ListedRun {
   readonly feeds: Readonly<Record<string, DeviceTensor | EarlierResult>>;
   /** Outputs that are written into existing tensors; the runtime allocates the others. */
   readonly into: Readonly<Record<string, DeviceTensor>>;
+  /** Runs of other lists that end before this one begins, though it reads none of their results. */
+  readonly after?: readonly Pick<EarlierResult, "list" | "run">[];
 }
 
 /** Result of a run in a list. */

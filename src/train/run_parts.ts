@@ -14,6 +14,7 @@ import type {
   ListedRun,
   Runner,
 } from "../runtime/runner.ts";
+import { holdBack } from "./hold_back.ts";
 import type { PlanCache } from "./plan_cache.ts";
 import type { PrefixRows } from "./prefix_cache.ts";
 import type { OnSum } from "./run_schedule.ts";
@@ -129,6 +130,7 @@ async function runCalls(
       runs.push({ executable, feeds, into });
     }
   }
+  holdBack(lists, spans.map((left) => left.values()));
   const gradients = new Map<string, DeviceTensor>();
   const onRun = onSum && ((list: number, run: number, { outputs }: ListedResult) => {
     for (const [name, last] of latest) {

@@ -46,6 +46,27 @@ Deno.test("runLists() hands results from list to list in order, whichever is qui
   }
 });
 
+Deno.test("runLists() begins a run after those of other lists that it names", async () => {
+  using runner = createOrtRunner({ threads: 2 });
+  using small = await addition(runner, 4);
+  using one = runner.upload(filled(4, 1));
+  using place = runner.allocate("float32", [4]);
+  const busy: ListedRun = { executable: small, feeds: { x: one, s: one }, into: {} };
+  const last: ListedRun = { ...busy, into: { y: place } };
+  const reads: ListedRun = { executable: small, feeds: { x: place, s: one }, into: {} };
+  for (let i = 0; i < 20; i++) {
+    place.write(filled(4, 0));
+    const results = await runner.runLists([
+      [...new Array(200).fill(busy), last],
+      [{ ...reads, after: [{ list: 0, run: 200 }] }],
+    ]);
+    assertEquals(first(results[1][0].outputs.y), 3);
+    for (const tensor of results.flat().flatMap(({ outputs }) => Object.values(outputs))) {
+      tensor[Symbol.dispose]();
+    }
+  }
+});
+
 Deno.test("runLists() takes numbers too small to be normal for zero where listsFlush says so", async () => {
   using runner = createOrtRunner({ threads: 2 });
   using small = await addition(runner, 4);
