@@ -15,6 +15,8 @@ import { type CallGraph, wholeGraph } from "./call_graph.ts";
 export type RowAxes = ReadonlyMap<string, number>;
 
 /**
+ * Finds where a call has rows.
+ *
  * @param call over the sizes of batches
  * @param rows of a batch
  * @returns `undefined` where a row depends on others, or that cannot be told
@@ -23,31 +25,24 @@ export function rowAxes(call: CallGraph, rows: Size): RowAxes | undefined {
   return new RowWalk(call, rows).axes;
 }
 
-/** What a value is: the same for every part of the rows, rows, a sum over rows, or one with earlier ones. */
+/**
+ * What a value is: the same for every part of the rows, rows, a sum over rows, or such a sum to which that of
+ * earlier batches is added.
+ */
 type Content = "whole" | "rows" | "sum" | "total";
 
-/** Whose result is the same function of the sum of two operands as of either, added up. */
-const LINEAR = new Set([
-  ...[
-    "Identity",
-    "Reshape",
-    "Transpose",
-    "Slice",
-    "Split",
-    "Concat",
-    "Squeeze",
-    "Unsqueeze",
-    "Neg",
-  ],
-]);
-/** Linear in a sum that is the first operand, or either, while the others are the same for all parts. */
+/** Operators whose result for a sum is the sum of the results. */
+const LINEAR = new Set(
+  "Identity Reshape Transpose Slice Split Concat Squeeze Unsqueeze Neg".split(" "),
+);
+/** Linear in the first operand, products in either, where the other one is the same for all parts. */
 const LINEAR_IN_FIRST = new Set(["Mul", "Div", "MatMul"]);
-/** Rows under another shape, or of another type. */
+/** Operators that leave rows under another shape, or in another type. */
 const VIEWS = new Set(["Identity", "Reshape", "Squeeze", "Unsqueeze", "Cast"]);
 const PRODUCTS = new Set(["MatMul", "MatMulIntegerToFloat", "MatMulNBits", "Gemm", "FusedMatMul"]);
 const ROUNDINGS = new Set(["QuantizeLinear", "DequantizeLinear"]);
 const REDUCTIONS = new Set(["ReduceMax", "ReduceMin", "ReduceMean", "ReduceSum"]);
-/** Along an axis, by default the first. */
+/** Operators that work along an axis, by default the first. */
 const ALONG_AXIS = new Set(["Split", "Concat"]);
 
 class RowWalk {

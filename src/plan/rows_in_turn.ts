@@ -4,12 +4,11 @@
  * memory that a call takes while it runs becomes smaller.
  */
 import type { Graph } from "../graph/types.ts";
-import { BoundSizes, Size } from "../graph/size.ts";
-import type { Extent } from "../graph/size.ts";
+import { BoundSizes, type Extent, Size } from "../graph/size.ts";
 import type { PlannedCall } from "./call.ts";
 import { type RowAxes, rowAxes } from "./row_wise.ts";
 import type { Placement } from "./step_memory.ts";
-import { SIZE_NAMES } from "./step_sizes.ts";
+import type { SizeName } from "./step_sizes.ts";
 import type { Schedule } from "./schedule.ts";
 
 /** Calls that may run over a part of a batch's rows. */
@@ -19,13 +18,14 @@ export interface RowWiseCalls {
 }
 
 /**
- * Finds them.
+ * Finds those among the calls of a step.
  *
- * @param rows of a batch; a number where it has none, or the plan serves one batch alone
+ * @param rows of a batch; a number where the plan serves batches with this many alone
+ * @returns `undefined` where there are none
  */
 export function rowWiseCalls(
   calls: readonly PlannedCall[],
-  rows: Extent | undefined,
+  rows: Extent,
 ): RowWiseCalls | undefined {
   if (!(rows instanceof Size)) return undefined;
   const found = new Map<Graph, RowAxes | undefined>();
@@ -95,11 +95,13 @@ function partsOf(count: number, atOnce: number): readonly RowPart[] {
   return parts;
 }
 
-/** Sizes at which a batch, or a span from its first token on, has so many rows, and nothing else. */
+/** Sizes at which a batch of one sequence, or a span from its first token on, has so many rows. */
 function sizesOf(rows: number): BoundSizes {
-  return new BoundSizes(
-    new Map(SIZE_NAMES.map((name) => [name, name === "rows" || name === "length" ? rows : 0])),
-  );
+  const values: Record<SizeName, number> = {
+    ...{ batch: 1, length: rows, rows },
+    ...{ targets: 0, common: 0, from: 0 },
+  };
+  return new BoundSizes(new Map(Object.entries(values)));
 }
 
 const nameOf = (name: string, { from, count }: RowPart) =>
