@@ -9,7 +9,7 @@ import { times } from "../graph/extent_arithmetic.ts";
 import type { Extent, Size } from "../graph/size.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { isElementwise, traitsOf } from "../ops/registry.ts";
-import { type CallGraph, wholeGraph } from "./call_graph.ts";
+import { type CallGraph, isOverSizes, wholeGraph } from "./call_graph.ts";
 
 /** The axis along which a value has its rows, by the names of the graph's inputs and outputs that have rows. */
 export type RowAxes = ReadonlyMap<string, number>;
@@ -22,7 +22,8 @@ export type RowAxes = ReadonlyMap<string, number>;
  * @returns `undefined` where a row depends on others, or that cannot be told
  */
 export function rowAxes(call: CallGraph, rows: Size): RowAxes | undefined {
-  return new RowWalk(call, rows).axes;
+  // Only the graphs of such calls tell the shapes of all values.
+  return isOverSizes(call) ? new RowWalk(call, rows).axes : undefined;
 }
 
 /**
@@ -215,7 +216,8 @@ class RowWalk {
 
   /** The axis of a value's rows, before which it has only axes of 1; `undefined` where it has none. */
   #axisOf(value: string): number | "unknown" | undefined {
-    const dims = this.#dims(value);
+    const dims = this.#shapes.get(value);
+    if (dims === undefined) return "unknown";
     const axis = dims.findIndex((extent) => typeof extent !== "number");
     if (axis < 0) return undefined;
     const isLeading = dims.slice(0, axis).every((extent) => extent === 1) &&

@@ -82,6 +82,7 @@ const REFUSED: Readonly<Record<string, Parameters<typeof axesOf>[0]>> = {
   "another number of rows": (b, { w }) => b.op("MatMul", ["positions", w]),
   "chosen rows": (b, { ct }) => b.op("Gather", [ct, b.int64s([0, 1])], { axis: int(0) }),
   "rows in another order": (b, { ct }) => b.op("Transpose", [ct]),
+  "a call without rows": (b, { w }) => b.op("Neg", [b.op("Exp", [w])]),
   "rows in reverse": (b, { ct }) =>
     b.op("Slice", [ct, ...[-1, -(2 ** 31), 0, -1].map((number) => b.int64s([number]))]),
 };
