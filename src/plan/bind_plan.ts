@@ -47,7 +47,7 @@ interface StepPlan<Calls, Count> {
 /** A step's plan for all batches at which the planner decides the same. */
 export interface PlanOverSizes extends StepPlan<CallSequence, Extent> {
   readonly sizes: Sizes;
-  /** Calls of the backward pass that may run over a part of the rows at a time, if there are any. */
+  /** Calls of a training step that may run over a part of the rows at a time, if there are any. */
   readonly rowWise?: RowWiseCalls;
 }
 
@@ -66,11 +66,8 @@ export function bindPlan(plan: PlanOverSizes, options: PlanOptions): TrainingPla
   const sizes = plan.sizes.at(valuesOf(options));
   if (sizes === undefined) return undefined;
   const { evaluation, logits, inputs, frozen, links, rowWise } = plan;
-  const { rowsAtOnce } = options;
   const whole = scheduleAt(plan.training, sizes);
-  const training = rowWise === undefined || rowsAtOnce === undefined
-    ? whole
-    : withRowsInTurn(whole, rowWise, rowsAtOnce);
+  const training = rowWise === undefined ? whole : withRowsInTurn(whole, rowWise);
   const schedules = [training, evaluation, logits];
   const dimsOf = (dims: readonly number[]) => boundDims(dims, sizes);
   return {

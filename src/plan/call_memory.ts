@@ -7,10 +7,11 @@
  */
 import type { GraphBuilder, Known } from "../graph/builder.ts";
 import { byteLength } from "../graph/dtype.ts";
+import type { BoundSizes } from "../graph/size.ts";
 import { elementCount } from "../graph/tensor.ts";
 import type { Graph, Node } from "../graph/types.ts";
 import { traitsOf } from "../ops/registry.ts";
-import { knownValues } from "./call_graph.ts";
+import { type CallGraph, graphAt, knownValues, sizedValues } from "./call_graph.ts";
 
 /** A buffer taken, by its number within a call. */
 export interface Taking {
@@ -53,6 +54,15 @@ export function callMemory(graph: Graph, sized: ReadonlySet<string> = new Set())
     nodes,
     outputs: new Map([...outputs].map((name) => [name, plan.bufferOf(name)!])),
   };
+}
+
+/**
+ * The same of a planned call.
+ *
+ * @param sizes of the batch
+ */
+export function callMemoryAt(call: CallGraph, sizes: BoundSizes): CallMemory {
+  return callMemory(graphAt(call, sizes), sizedValues(call.graph));
 }
 
 /** The most memory that a call has at the same time. */

@@ -119,10 +119,10 @@ export function keyOf(options: PlanOptions): string {
 /** A key that is equal for options of one run that differ at most in sizes. */
 export function kindOf(options: PlanOptions): string {
   const { passes, packedRows, targetRows, commonTokens, prefixSums, span } = options;
-  const { arithmetic = IN_FLOATS, keepBytes, dropout, sharesWeights, inTiles, thinStream } =
-    options;
+  const { arithmetic = IN_FLOATS, keepBytes, dropout, sharesWeights } = options;
+  const { inTiles, thinStream, rowsAtOnce } = options;
   const given = [packedRows, targetRows, commonTokens].map((rows) => rows !== undefined);
-  const settings = [keepBytes, dropout, sharesWeights, inTiles, thinStream];
+  const settings = [keepBytes, dropout, sharesWeights, inTiles, thinStream, rowsAtOnce];
   return [passes, prefixSums, ...given, span?.continues, ...settings, arithmeticKey(arithmetic)]
     .join();
 }

@@ -174,7 +174,7 @@ function planStep(step: StepGraph, options: SizedOptions): Omit<PlanOverSizes, "
   const { rowsAtOnce, batch, length, packedRows = times(batch, length) } = options;
   const rowWise = rowsAtOnce === undefined
     ? undefined
-    : rowWiseCalls(training.slice(prefix?.end ?? 0), packedRows);
+    : rowWiseCalls(training.slice(prefix?.end ?? 0), packedRows, rowsAtOnce);
   const all = { preprocessing, constants };
   return {
     training: scheduled(training, sent),

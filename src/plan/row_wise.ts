@@ -4,11 +4,11 @@
  * weights are, which one part adds to those of the part before.
  */
 import { intAttribute } from "../graph/attributes.ts";
-import { entriesOf, extentsOf, fillOf, isSized } from "../graph/extents.ts";
+import { asDims, entriesOf, extentsOf, fillOf, isSized } from "../graph/extents.ts";
 import { times } from "../graph/extent_arithmetic.ts";
 import type { Extent, Size } from "../graph/size.ts";
 import type { Graph, Node } from "../graph/types.ts";
-import { isElementwise, traitsOf } from "../ops/registry.ts";
+import { traitsOf } from "../ops/registry.ts";
 import { type CallGraph, isOverSizes, wholeGraph } from "./call_graph.ts";
 
 /** The axis along which a value has its rows, by the names of the graph's inputs and outputs that have rows. */
@@ -38,13 +38,11 @@ const LINEAR = new Set(
 );
 /** Linear in the first operand, products in either, where the other one is the same for all parts. */
 const LINEAR_IN_FIRST = new Set(["Mul", "Div", "MatMul"]);
-/** Operators that leave rows under another shape, or in another type. */
-const VIEWS = new Set(["Identity", "Reshape", "Squeeze", "Unsqueeze", "Cast"]);
-const PRODUCTS = new Set(["MatMul", "MatMulIntegerToFloat", "MatMulNBits", "Gemm", "FusedMatMul"]);
+/** Operators that leave rows under another shape. */
+const VIEWS = new Set(["Reshape", "Squeeze", "Unsqueeze"]);
+/** The runtime's own products and roundings, of which no rule tells rows. */
+const PRODUCTS = new Set(["MatMulIntegerToFloat", "FusedMatMul"]);
 const ROUNDINGS = new Set(["QuantizeLinear", "DequantizeLinear"]);
-const REDUCTIONS = new Set(["ReduceMax", "ReduceMin", "ReduceMean", "ReduceSum"]);
-/** Operators that work along an axis, by default the first. */
-const ALONG_AXIS = new Set(["Split", "Concat"]);
 
 class RowWalk {
   readonly axes: RowAxes | undefined;
@@ -136,48 +134,32 @@ class RowWalk {
 
   /** Whether a node that reads rows and makes rows computes each from those at its place. */
   #isRowWise(node: Node, given: readonly string[], axis: number): boolean {
-    const { opType, inputs, outputs } = node;
+    const { opType, inputs: [x, scale], outputs: [y] } = node;
     const hasRows = (value: string) => this.#contents.get(value) === "rows";
-    const onlyFirst = hasRows(inputs[0]) && !given.slice(1).some(hasRows);
-    const [x] = inputs;
-    const rank = this.#dims(x).length;
-    if (isElementwise(node)) {
-      const behind = this.#dims(outputs[0]).length - axis;
-      return given.every((value) =>
-        !hasRows(value) || this.#dims(value).length - (this.#axisOf(value) as number) === behind
-      );
+    const onlyFirst = hasRows(x) && !given.slice(1).some(hasRows);
+    const { rows } = traitsOf(node);
+    if (rows === "elementwise") {
+      const behind = (value: string) => this.#dims(value).length - (this.#axisOf(value) as number);
+      return given.every((value) => !hasRows(value) || behind(value) === behind(y));
     }
     if (VIEWS.has(opType)) return hasRows(x);
     if (ROUNDINGS.has(opType)) {
-      const byRow = inputs[1] !== undefined && hasRows(inputs[1]);
+      const byRow = scale !== undefined && hasRows(scale);
       return hasRows(x) && (!byRow || intAttribute(node, "axis", 1) === axis);
     }
     if (PRODUCTS.has(opType)) {
       return onlyFirst && intAttribute(node, "transA", 0) === 0 &&
-        intAttribute(node, "transBatchA", 0) === 0 && (this.#axisOf(x) as number) < rank - 1;
+        intAttribute(node, "transBatchA", 0) === 0 &&
+        (this.#axisOf(x) as number) < this.#dims(x).length - 1;
     }
-    if (REDUCTIONS.has(opType)) return onlyFirst;
-    if (opType === "Slice") return onlyFirst && this.#isBehind(inputs[3], axis);
-    if (ALONG_AXIS.has(opType)) {
-      const along = intAttribute(node, "axis", 0);
-      return (along < 0 ? along + rank : along) > axis && this.#areAllRows(given, opType);
-    }
-    if (traitsOf(node).kind !== "normalization") return false;
-    const from = intAttribute(node, "axis", -1);
-    return onlyFirst && (from < 0 ? from + rank : from) > axis;
-  }
-
-  /** Whether axes that an input names, constants from the first axis on, all come after that of the rows. */
-  #isBehind(axes: string | undefined, axis: number): boolean {
-    const named = axes === undefined ? undefined : this.#graph.initializers.get(axes);
-    const entries = named && entriesOf(named);
-    return entries?.every((entry) => typeof entry === "number" && entry > axis) ?? false;
-  }
-
-  /** Whether all data of a node has rows: the sizes that a `Split` reads have none. */
-  #areAllRows(given: readonly string[], opType: string): boolean {
-    const data = opType === "Split" ? given.slice(0, 1) : given;
-    return data.every((value) => this.#contents.get(value) === "rows");
+    if (rows === "mixed") return false;
+    const found = rows(node, {
+      lead: axis + 1,
+      leadOf: (value) => hasRows(value) ? this.#axisOf(value) as number + 1 : undefined,
+      dims: (value) => asDims(this.#dims(value)),
+      constant: (value) => this.#graph.initializers.get(value),
+    });
+    return found === "all" || found === "first" && onlyFirst;
   }
 
   /** Whether a node that reads rows makes a sum over all of them. */

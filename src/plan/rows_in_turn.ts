@@ -14,6 +14,8 @@ import type { Schedule } from "./schedule.ts";
 /** Calls that may run over a part of a batch's rows. */
 export interface RowWiseCalls {
   readonly rows: Size;
+  /** About how many rows they compute at a time. */
+  readonly atOnce: number;
   readonly axes: ReadonlyMap<PlannedCall, RowAxes>;
 }
 
@@ -21,11 +23,13 @@ export interface RowWiseCalls {
  * Finds those among the calls of a step.
  *
  * @param rows of a batch; a number where the plan serves batches with this many alone
+ * @param atOnce about how many rows they compute at a time
  * @returns `undefined` where there are none
  */
 export function rowWiseCalls(
   calls: readonly PlannedCall[],
   rows: Extent,
+  atOnce: number,
 ): RowWiseCalls | undefined {
   if (!(rows instanceof Size)) return undefined;
   const found = new Map<Graph, RowAxes | undefined>();
@@ -35,17 +39,16 @@ export function rowWiseCalls(
     const ofCall = found.get(call.graph);
     if (ofCall !== undefined) axes.set(call, ofCall);
   }
-  return axes.size === 0 ? undefined : { rows, axes };
+  return axes.size === 0 ? undefined : { rows, atOnce, axes };
 }
 
 /** Parts begin at multiples of so many rows, so that each tensor's begins on a cache line. */
 const ALIGNED_ROWS = 64;
 
-/** @param atOnce about how many rows a call computes at a time */
+/** The schedule with these calls in parts. */
 export function withRowsInTurn(
   schedule: Schedule,
-  { rows, axes }: RowWiseCalls,
-  atOnce: number,
+  { rows, atOnce, axes }: RowWiseCalls,
 ): Schedule {
   const count = schedule.sizes.of(rows);
   const parts = partsOf(count, atOnce);
@@ -53,7 +56,7 @@ export function withRowsInTurn(
   const placements = new Map(schedule.memory.placements);
   const release: (readonly string[])[] = [];
   const calls = schedule.calls.flatMap((call, i) => {
-    const divided = partNames(call, axes.get(call), schedule.memory.placements);
+    const divided = dividedTensors(call, axes.get(call), schedule.memory.placements);
     if (divided === undefined) {
       release.push(schedule.release[i]);
       return [call];
@@ -61,9 +64,9 @@ export function withRowsInTurn(
     const made = new Set(call.fetches.values());
     const dead = [...schedule.release[i]];
     const runs = parts.map((part) => {
-      for (const name of divided) {
+      for (const [name, axis] of divided) {
         const ofPart = nameOf(name, part);
-        placements.set(ofPart, placeOf(placements.get(name)!, count, part));
+        placements.set(ofPart, placeOf(placements.get(name)!, axis, count, part));
         if (made.has(name)) dead.push(ofPart);
       }
       return callOver(call, divided, part);
@@ -107,25 +110,30 @@ function sizesOf(rows: number): BoundSizes {
 const nameOf = (name: string, { from, count }: RowPart) =>
   `${name}, rows ${from} to ${from + count}`;
 
-/** The tensors with rows that a call reads and leaves, if all have places. */
-function partNames(
+/** The tensors with rows that a call reads and leaves, with the rows' axis, if all have places. */
+function dividedTensors(
   { feeds, fetches, sized }: PlannedCall,
   axes: RowAxes | undefined,
   placements: ReadonlyMap<string, Placement>,
-): ReadonlySet<string> | undefined {
+): ReadonlyMap<string, number> | undefined {
   if (axes === undefined) return undefined;
-  const names = [...feeds, ...fetches].filter(([name]) => axes.has(name) && !sized.has(name))
-    .map(([, name]) => name);
-  return names.every((name) => placements.has(name)) ? new Set(names) : undefined;
+  const divided = new Map<string, number>();
+  for (const [canonical, name] of [...feeds, ...fetches]) {
+    const axis = axes.get(canonical);
+    if (axis === undefined || sized.has(canonical)) continue;
+    if (!placements.has(name)) return undefined;
+    divided.set(name, axis);
+  }
+  return divided;
 }
 
 /** Where some rows of a tensor lie, which has the same bytes for each of `rows`. */
 function placeOf(
   { offset, bytes, dtype, dims }: Placement,
+  axis: number,
   rows: number,
   part: RowPart,
 ): Placement {
-  const axis = dims.findIndex((size) => size !== 1);
   const each = bytes / rows;
   return {
     offset: offset + part.from * each,
@@ -135,7 +143,11 @@ function placeOf(
   };
 }
 
-function callOver(call: PlannedCall, divided: ReadonlySet<string>, part: RowPart): PlannedCall {
+function callOver(
+  call: PlannedCall,
+  divided: ReadonlyMap<string, number>,
+  part: RowPart,
+): PlannedCall {
   const { feeds, fetches, sized, label } = call;
   const partOf = (name: string) => divided.has(name) ? nameOf(name, part) : name;
   return {

@@ -6,8 +6,7 @@ import { Arena, type Block } from "./arena.ts";
 import { BoundSizes } from "../graph/size.ts";
 import type { Graph } from "../graph/types.ts";
 import type { PlannedCall } from "./call.ts";
-import { graphAt, sizedValues } from "./call_graph.ts";
-import { type CallMemory, callMemory, callPeak } from "./call_memory.ts";
+import { type CallMemory, callMemoryAt, callPeak } from "./call_memory.ts";
 import { gradientName } from "./names.ts";
 import {
   leavesSpan,
@@ -198,10 +197,7 @@ export class StepSimulation {
     if (ofGraph === undefined) this.#calls.set(call.graph, ofGraph = new Map());
     const own = call.sizes ?? sizes;
     let memory = ofGraph.get(own);
-    if (memory === undefined) {
-      memory = callMemory(graphAt(call, own), sizedValues(call.graph));
-      ofGraph.set(own, memory);
-    }
+    if (memory === undefined) ofGraph.set(own, memory = callMemoryAt(call, own));
     this.#nodes.set(call.key, memory.nodes.length);
     return memory;
   }

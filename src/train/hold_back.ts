@@ -5,7 +5,7 @@
 import type { EarlierResult, ListedRun } from "../runtime/runner.ts";
 
 /** How many attentions a span may be ahead of the span that reads what it leaves. */
-export const MOST_AHEAD = 2;
+const MOST_AHEAD = 2;
 
 type RunOfList = Pick<EarlierResult, "list" | "run">;
 

@@ -125,11 +125,6 @@ const FEW_PARTS = 2;
  */
 const ROWS_AT_ONCE = 1024;
 
-/** Whether calls can compute some rows of tensors that lie in memory, by themselves. */
-function dividesRows({ runner, stage }: PlannedModelOptions, parts: number): boolean {
-  return runner.inPlace && stage === undefined && parts <= FEW_PARTS;
-}
-
 /** Bytes that each of several parts may keep of those that a batch may. */
 export function keptByPart(keepBytes: number, parts: number): number {
   return Math.floor(keepBytes / parts);
@@ -150,6 +145,9 @@ export function planOptionsFor(
   const [sequences, length] = batch.inputIds.dims;
   const sums = passes?.includes("training") ?? true;
   const alone = parts > 1 || options.runner.threads === 1;
+  // Spans differ in their calls, and so would parts with unequal numbers of rows at a time.
+  const sharesWeights = parts > FEW_PARTS && span === undefined;
+  const dividesRows = options.runner.inPlace && options.stage === undefined && !sharesWeights;
   return {
     passes,
     batch: sequences,
@@ -162,12 +160,11 @@ export function planOptionsFor(
     trainable,
     // Only gradients read what is kept.
     keepBytes: sums ? keepBytes && keptByPart(keepBytes, parts) : undefined,
-    // Spans differ in their calls.
-    sharesWeights: parts > FEW_PARTS && span === undefined,
+    sharesWeights,
     // Several parts run as lists do, a single one on the threads of a pool.
     arithmetic: changed(arithmetic, { flushed: parts > 1 && options.runner.listsFlush }),
     inTiles: alone,
-    rowsAtOnce: dividesRows(options, parts) ? options.rowsAtOnce ?? ROWS_AT_ONCE : undefined,
+    rowsAtOnce: dividesRows ? options.rowsAtOnce ?? ROWS_AT_ONCE : undefined,
     thinStream: options.thinStream,
     dropout,
     headChunk,

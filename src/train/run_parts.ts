@@ -109,7 +109,8 @@ async function runCalls(
   const lists: ListedRun[][] = running.map(() => []);
   const order = [...running.entries()];
   // In the backward pass a span waits for the one after it, whose sums therefore come first.
-  if (spans.some(({ size }) => size > 0)) order.reverse();
+  const areSpans = spans.some(({ size }) => size > 0);
+  if (areSpans) order.reverse();
   for (const [list, { placements, env }] of order) {
     const runs = lists[list];
     for (const call of own[list]) {
@@ -130,7 +131,7 @@ async function runCalls(
       runs.push({ executable, feeds, into });
     }
   }
-  holdBack(lists, spans.map((left) => left.values()));
+  if (areSpans) holdBack(lists, spans.map((left) => left.values()));
   const gradients = new Map<string, DeviceTensor>();
   const onRun = onSum && ((list: number, run: number, { outputs }: ListedResult) => {
     for (const [name, last] of latest) {

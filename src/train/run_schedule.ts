@@ -112,7 +112,7 @@ export class ScheduleRun {
     const executable = await this.#means.plans.session(call, "pool");
     const feeds: Record<string, DeviceTensor> = {};
     for (const [canonical, name] of call.feeds) {
-      const value = this.#env.get(name) ?? this.#placed?.get(name);
+      const value = this.#env.get(name) ?? (call.partOf && this.#placed?.get(name));
       if (value === undefined) throw new ReferenceError(`"${name}" is missing in ${call.label}`);
       feeds[canonical] = value;
     }
@@ -128,6 +128,11 @@ export class ScheduleRun {
     for (const [canonical, name] of call.fetches) {
       this.#env.set(name, results[canonical]);
       if (into[canonical] === undefined) this.#made.add(name);
+    }
+    // Parts of the rows are put together where they lie.
+    for (const name of call.partOf?.fetches.values() ?? []) {
+      const whole = this.#placed?.get(name);
+      if (whole !== undefined) this.#env.set(name, whole);
     }
   }
 

@@ -12,8 +12,8 @@ import { Sizes } from "../../src/graph/size.ts";
 import { float32 } from "../../src/graph/tensor.ts";
 import { inferTraining } from "../../src/ops/registry.ts";
 import { callOf } from "../../src/plan/call.ts";
-import { graphAt, sizedValues } from "../../src/plan/call_graph.ts";
-import { callMemory, callPeak } from "../../src/plan/call_memory.ts";
+import { graphAt } from "../../src/plan/call_graph.ts";
+import { callMemoryAt, callPeak } from "../../src/plan/call_memory.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { processMemory } from "../../src/system/memory.ts";
 import { CallSessions } from "../../src/train/call_sessions.ts";
@@ -41,8 +41,8 @@ async function measure(): Promise<WaitingMemory> {
     y = b.op("Add", [part, b.op("ReduceSum", [wide, b.int64s([1])])]);
   }
   const call = callOf(b, "waiting", new Map([[y, "y"]]));
-  const graph = graphAt(call, sizes.at(new Map([["rows", ROWS]]))!);
-  const memory = callMemory(graph, sizedValues(call.graph));
+  const bound = sizes.at(new Map([["rows", ROWS]]))!;
+  const { initializers } = graphAt(call, bound);
   using runner = createOrtRunner({ threads: 1 });
   using sessions = new CallSessions(runner);
   const x = float32([ROWS, COLUMNS], new Float32Array(ROWS * COLUMNS));
@@ -50,13 +50,13 @@ async function measure(): Promise<WaitingMemory> {
   const feeds = Object.fromEntries(
     [...call.feeds.keys()].map((name) => [
       name,
-      runner.upload(graph.initializers.get(name) ?? x),
+      runner.upload(initializers.get(name) ?? x),
     ]),
   );
   const before = processMemory().anonymousBytes;
   for (const result of Object.values(await session.run(feeds))) result[Symbol.dispose]();
   return {
-    predicted: callPeak(memory).bytes,
+    predicted: callPeak(callMemoryAt(call, bound)).bytes,
     grown: processMemory().anonymousBytes - before,
   };
 }

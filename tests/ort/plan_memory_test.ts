@@ -1,6 +1,5 @@
 import { assert, assertEquals } from "@std/assert";
-import { graphAt, sizedValues } from "../../src/plan/call_graph.ts";
-import { callMemory, callPeak } from "../../src/plan/call_memory.ts";
+import { callMemoryAt, callPeak } from "../../src/plan/call_memory.ts";
 import { predictMemory, type ProcessMemory } from "../../src/plan/memory.ts";
 import { planTraining, type TrainingPlan } from "../../src/plan/plan.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
@@ -50,7 +49,7 @@ Deno.test("predictMemory() counts the largest calls of a sequence's spans beside
   const plans: TrainingPlan[] = [first, { ...last, training: late }];
   const largest = plans.map(({ training: { calls, sizes, memory: { placements } } }) =>
     Math.max(...calls.map((call) => {
-      const memory = callMemory(graphAt(call, sizes), sizedValues(call.graph));
+      const memory = callMemoryAt(call, sizes);
       const placed = [...call.fetches].filter(([, name]) => placements.has(name));
       return callPeak(memory, new Set(placed.map(([out]) => memory.outputs.get(out)!))).bytes;
     }))

@@ -1,4 +1,5 @@
 import { assert } from "@std/assert";
+import { jsonOfChild } from "../helpers/child_json.ts";
 import { USERS_FLAGS } from "../helpers/measured_training.ts";
 import { PART_STEPS, type PartMemory } from "../helpers/steps_child.ts";
 
@@ -9,13 +10,8 @@ const PARTS = 5;
  * Memory after each part of a run. The process is one of its own, with the young heap that users have: with
  * that of other tests the engine keeps more and more freed pages for a while.
  */
-async function memoryOfParts(shards: number): Promise<PartMemory[]> {
-  const script = new URL("../helpers/steps_child.ts", import.meta.url).pathname;
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", ...USERS_FLAGS, script, String(shards), String(PARTS)],
-  }).output();
-  assert(code === 0, new TextDecoder().decode(stderr));
-  return JSON.parse(new TextDecoder().decode(stdout));
+function memoryOfParts(shards: number): Promise<PartMemory[]> {
+  return jsonOfChild("steps_child.ts", [String(shards), String(PARTS)], USERS_FLAGS);
 }
 
 for (const shards of [1, 2]) {

@@ -1,12 +1,12 @@
 import { assert, assertEquals } from "@std/assert";
-import { graphAt, sizedValues } from "../../src/plan/call_graph.ts";
-import { callMemory, callPeak } from "../../src/plan/call_memory.ts";
-import { planTraining, type TrainingPlan } from "../../src/plan/plan.ts";
+import { callMemoryAt, callPeak } from "../../src/plan/call_memory.ts";
+import type { TrainingPlan } from "../../src/plan/plan.ts";
 import { plannedRuns, type Schedule } from "../../src/plan/schedule.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { divideBatch } from "../../src/train/divide_batch.ts";
 import { predictMemory } from "../../src/plan/memory.ts";
 import { PROCESS_MEMORY } from "../../src/system/process_memory.ts";
+import { PlanFamilies } from "../../src/train/plan_families.ts";
 import { planOptionsFor } from "../../src/train/planned_options.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import {
@@ -36,6 +36,7 @@ for (
     ["thin stream", "tiny-llama-genai-int4", [LENGTH], { kept: "whole", thinStream: true }, 1e-5],
     ["fast", "tiny-llama-genai-int4", [LENGTH], { numeric: "fast" }, 1e-4],
     ["spans", "tiny-llama-genai-int4", [LENGTH], { kept: "whole", shards: 2 }, 1e-5],
+    ["three spans", "tiny-llama-genai-int4", [240], { kept: "whole", shards: 3 }, 1e-5],
     ["padding", "tiny-llama-torch-fp32", [90, 37, 64], { kept: "whole" }, 1e-5],
     ["dropout", "tiny-llama-genai-int4", [LENGTH], { kept: "whole", dropout: 0.3 }, 1e-5],
     ["an encoder", "tiny-bert-dynamic-int8", [60, 64, 33], { kept: "whole" }, 1e-5],
@@ -58,29 +59,37 @@ for (
   });
 }
 
-/** A step's plan, with gradients of many bytes. */
-function planned(rowsAtOnce: number): TrainingPlan {
+/** A model's plans by how many rows calls compute at a time; gradients have many bytes. */
+function planner(): (rowsAtOnce: number) => TrainingPlan {
   using runner = createOrtRunner({ threads: 1 });
   const { model, trainable } = adapted(readModel(modelDir("tiny-llama-genai-int4")), {
     ...{ targetModules: ["all-linear"], rank: 64 },
   });
-  const options = { runner, model, trainable, objective: "causal", rowsAtOnce } as const;
+  const options = { runner, model, trainable, objective: "causal" } as const;
   const { parts: [part], use } = divideBatch(
     options,
     batchOf(rowsOf([LENGTH]), LENGTH, "causal"),
   );
-  return planTraining(model, planOptionsFor(options, part, use));
+  const families = new PlanFamilies(model);
+  return (rowsAtOnce) => families.planOf(planOptionsFor({ ...options, rowsAtOnce }, part, use));
 }
+
+Deno.test("PlanFamilies has plans of their own for other numbers of rows at once", () => {
+  const planned = planner();
+  const divided = [Infinity, AT_ONCE, Infinity].map((rowsAtOnce) =>
+    dividedRuns(planned(rowsAtOnce).training).length > 0
+  );
+  assertEquals(divided, [false, true, false]);
+});
 
 Deno.test("rowsAtOnce divides what calls without attention take while they run", () => {
   const peaks = ({ training }: TrainingPlan) =>
     plannedRuns(training).map(({ runs }) =>
       Math.max(
-        ...runs.map((call) =>
-          callPeak(callMemory(graphAt(call, training.sizes), sizedValues(call.graph))).bytes
-        ),
+        ...runs.map((call) => callPeak(callMemoryAt(call, training.sizes)).bytes),
       )
     );
+  const planned = planner();
   const [some, whole] = [planned(AT_ONCE), planned(Infinity)];
   const [lower, before] = [peaks(some), peaks(whole)];
   const calls = plannedRuns(some.training);
@@ -94,6 +103,7 @@ Deno.test("rowsAtOnce divides what calls without attention take while they run",
 });
 
 Deno.test("predictMemory() counts each sum of gradients once, however many parts of the rows add to it", () => {
+  const planned = planner();
   const predicted = (rowsAtOnce: number) =>
     predictMemory({
       process: PROCESS_MEMORY,

@@ -8,6 +8,7 @@ import type { DeviceTensor, Runner } from "../../src/runtime/runner.ts";
 import { CallSessions } from "../../src/train/call_sessions.ts";
 import { PlanFamilies } from "../../src/train/plan_families.ts";
 import { Random } from "../../src/random.ts";
+import { jsonOfChild } from "../helpers/child_json.ts";
 import { oracleModel } from "../helpers/oracle.ts";
 import { type WaitingMemory, WIDE_BYTES } from "../helpers/waiting_memory_child.ts";
 
@@ -43,12 +44,7 @@ Deno.test("CallSessions compiles nothing for a second batch shape, and computes 
 
 Deno.test("CallSessions frees the memory of a value that nothing reads any more, whatever comes later", async () => {
   // The arena is the process's own: what it has grown to stays.
-  const script = new URL("../helpers/waiting_memory_child.ts", import.meta.url).pathname;
-  const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["run", "-A", "--no-check", script],
-  }).output();
-  assert(code === 0, new TextDecoder().decode(stderr));
-  const { predicted, grown }: WaitingMemory = JSON.parse(new TextDecoder().decode(stdout));
+  const { predicted, grown } = await jsonOfChild<WaitingMemory>("waiting_memory_child.ts");
   // One wide value at a time, and a few as wide as the input.
   assert(grown < 1.5 * WIDE_BYTES, `grown by ${grown}`);
   assert(predicted > WIDE_BYTES && predicted < grown, `predicted ${predicted}, grown by ${grown}`);
