@@ -3,6 +3,8 @@
  * time, in processes beside each other (GRAFT_TEST_JOBS, else one for each core, one more for ort and two
  * more for e2e).
  *
+ * Of long tables of cases a part is run (`tests/helpers/sampled.ts`), with GRAFT_TEST_ALL=1 all.
+ *
  * What failed is told once more in the end. The last line is `N passed, N failed`; the exit code is 1
  * where any test failed or a tier did not run. Skipped tests print `skipped: why` where they are
  * declared; with GRAFT_REQUIRE_TOOLS=1 and GRAFT_REQUIRE_PYTHON=1 none may be skipped.

@@ -58,6 +58,7 @@ async function runTask({ processor, kind: { arch }, way, file }: Task): Promise<
     cwd: ROOT,
     env: {
       ...way.env,
+      GRAFT_TEST_ALL: "1",
       // Kernels measured on one processor hold for no other.
       GRAFT_CACHE_DIR: own,
       // Tests look for other releases, with the emulated Deno as a child, where none is named.

@@ -21,7 +21,11 @@ async function fetched(release: string): Promise<string> {
 let differs = false;
 try {
   for (const release of Deno.args.length > 0 ? Deno.args : RELEASES) {
-    const env = { GRAFT_OLDER_ORT_LIB: await fetched(release), NO_COLOR: "1" };
+    const env = {
+      GRAFT_OLDER_ORT_LIB: await fetched(release),
+      GRAFT_TEST_ALL: "1",
+      NO_COLOR: "1",
+    };
     const { success, stdout } = await output(Deno.execPath(), ["test", "-A", "-q", TESTS], env);
     const [passed, failed] = ["ok", "FAILED"].map((end) =>
       [...stdout.matchAll(new RegExp(`^(.*) \\.\\.\\. ${end}`, "gm"))].map(([, title]) => title)

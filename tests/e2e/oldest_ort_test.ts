@@ -9,6 +9,7 @@ import { modelDir, referenceDir } from "../helpers/fixture_models.ts";
 import { graft, type GraftResult, graftWith } from "../helpers/graft.ts";
 import { saveForOldest } from "../helpers/older_models.ts";
 import { olderOrt } from "../helpers/oldest_ort.ts";
+import { sampled } from "../helpers/sampled.ts";
 import { pairs, readMetrics, requests } from "../helpers/training_runs.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
@@ -103,7 +104,7 @@ async function compareReading(
   }
 }
 
-test("graft train, merge, run and eval give on the oldest ORT what they give on the brought one, int4", async (path) => {
+async function trainInt4(path: string): Promise<void> {
   const model = `${path}/model`;
   saveForOldest("tiny-llama-genai-int4", model);
   const data = `${path}/pairs.jsonl`;
@@ -121,9 +122,9 @@ test("graft train, merge, run and eval give on the oldest ORT what they give on 
       [`${path}/compensated`],
     ]
   ) await compareReading(read, text, data, FLOAT_TOLERANCE);
-});
+}
 
-test("graft train, merge, run and eval give on the oldest ORT what they give on the brought one, int8", async (path) => {
+async function trainInt8(path: string): Promise<void> {
   const model = modelDir("tiny-bert-dynamic-int8");
   const data = `${path}/rows.csv`;
   Deno.writeTextFileSync(data, requests(30));
@@ -136,7 +137,14 @@ test("graft train, merge, run and eval give on the oldest ORT what they give on 
   for (const read of [[model, "--adapter-path", `${path}/oldest`], [`${path}/auto`]]) {
     await compareReading(read, text, data, INT8_TOLERANCE);
   }
-});
+}
+
+for (const [kind, body] of sampled(Object.entries({ int4: trainInt4, int8: trainInt8 }))) {
+  test(
+    `graft train, merge, run and eval give on the oldest ORT what they give on the brought one, ${kind}`,
+    body,
+  );
+}
 
 for (
   const { bits, name, tolerance, text, rows } of [

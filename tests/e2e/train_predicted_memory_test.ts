@@ -4,6 +4,7 @@ import { EXIT } from "../../src/errors.ts";
 import { MINILM_DIR, modelDir } from "../helpers/fixture_models.ts";
 import { graftProcess as graft } from "../helpers/graft.ts";
 import { measureTraining, predictedMbIn } from "../helpers/measured_training.ts";
+import { sampled } from "../helpers/sampled.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 import { readMetrics } from "../helpers/training_runs.ts";
 
@@ -41,7 +42,7 @@ const CONFIGURATIONS = {
   ],
 };
 
-for (const [name, args] of Object.entries(CONFIGURATIONS)) {
+for (const [name, args] of sampled(Object.entries(CONFIGURATIONS), 1)) {
   Deno.test(`graft train predicts its peak memory, ${name}`, () =>
     inTempDir(async (path) => {
       const { predictedMb, measuredMb } = await measureTraining(run(path, ...args));

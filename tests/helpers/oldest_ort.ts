@@ -88,12 +88,17 @@ async function eachOrt(): Promise<readonly TestedOrt[]> {
  */
 export const EACH_ORT: readonly TestedOrt[] = await eachOrt();
 
-/** Declares a test for each library of {@linkcode EACH_ORT}. */
+/**
+ * Declares a test for each library of {@linkcode EACH_ORT}.
+ *
+ * @param libraries those of them on which it is run
+ */
 export function testOnEachOrt(
   title: string,
   body: (ortLib: string | undefined) => Promise<void>,
+  libraries = EACH_ORT,
 ): void {
-  for (const { on, ortLib, ignore } of EACH_ORT) {
+  for (const { on, ortLib, ignore } of libraries) {
     Deno.test({ name: `${title}${on}`, ignore, fn: () => body(ortLib) });
   }
 }

@@ -4,6 +4,7 @@ import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { checkCase } from "../helpers/gradcheck.ts";
 import { STANDARD_CASES } from "../helpers/op_cases/mod.ts";
 import { oldestOrt } from "../helpers/oldest_ort.ts";
+import { sampledOfEach } from "../helpers/sampled.ts";
 
 const oldest = await oldestOrt();
 const ortLib = "path" in oldest ? oldest.path : undefined;
@@ -16,7 +17,7 @@ Deno.test({
     using runner = createOrtRunner({ threads: 1, ortLib });
     // Operators as users write them run on the release graft brings: the oldest has defects.
     using reference = createOrtRunner({ threads: 1, ortLib: findLibrary() });
-    for (const test of STANDARD_CASES) {
+    for (const test of sampledOfEach(STANDARD_CASES, ({ opType }) => opType)) {
       await t.step(`${test.opType} ${test.title}`, () => checkCase(runner, test, reference));
     }
   },

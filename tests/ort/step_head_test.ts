@@ -14,7 +14,8 @@ import { callBytes } from "../helpers/call_bytes.ts";
 import { withCodebook } from "../helpers/codebook_model.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { RIGHT_FORMS } from "../helpers/integer_forms.ts";
-import { testOnEachOrt } from "../helpers/oldest_ort.ts";
+import { EACH_ORT, testOnEachOrt } from "../helpers/oldest_ort.ts";
+import { withSampledVariants } from "../helpers/sampled.ts";
 import { quantized } from "../helpers/quantized_model.ts";
 import { adapted, assertSame, batchOf, gradientsOf, rowsOf } from "../helpers/training_step.ts";
 
@@ -60,7 +61,7 @@ const HEADS: Readonly<Record<string, () => Model>> = {
   "blocks of 4 bits and a bias": () => withBias(quantized(base(), { bits: 4, minElements: 1024 })),
 };
 
-for (const [what, model] of Object.entries(HEADS)) {
+for (const [[what, model], libraries] of withSampledVariants(Object.entries(HEADS), EACH_ORT)) {
   testOnEachOrt(
     `accumulate() has the same loss and gradients with a head of ${what} in chunks, and logits() the same logits`,
     async (ortLib) => {
@@ -84,6 +85,7 @@ for (const [what, model] of Object.entries(HEADS)) {
         logits.forEach((value, i) => assert(Math.abs(value - whole.logits[i]) < 1e-5));
       }
     },
+    libraries,
   );
 
   Deno.test(`fast rounds a head of ${what} in chunks, within the stated cosine`, async () => {

@@ -17,6 +17,7 @@ import {
   stepOn,
 } from "../helpers/training_step.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
+import { sampled } from "../helpers/sampled.ts";
 
 const LENGTHS = [5, 12, 9, 3, 16, 7];
 /** An adapter in the second of two layers: the first is frozen. */
@@ -56,7 +57,7 @@ function withModels(
   });
 }
 
-for (const [model, objective] of Object.entries(STEP_MODELS)) {
+for (const [model, objective] of sampled(Object.entries(STEP_MODELS))) {
   const name = model as StepModelName;
   const batch = (rows: readonly Row[], length = 40) => batchOf(rows, length, objective);
 

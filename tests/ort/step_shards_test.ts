@@ -15,16 +15,17 @@ import {
   stepOn,
 } from "../helpers/training_step.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
+import { sampled } from "../helpers/sampled.ts";
 
 /** Six sequences, which divide into two parts of 26 tokens and into three of 16 to 18. */
 const LENGTHS = [5, 12, 9, 3, 16, 7];
 
-for (const [model, objective] of Object.entries(STEP_MODELS)) {
+for (const [i, [model, objective]] of Object.entries(STEP_MODELS).entries()) {
   const name = model as StepModelName;
   const batch = batchOf(rowsOf(LENGTHS), 16, objective);
 
   for (
-    const how of [{}, { keepBytes: 1e9, kept: "whole" }, { numeric: "fast" }] as const
+    const how of sampled([{}, { keepBytes: 1e9, kept: "whole" }, { numeric: "fast" }] as const, i)
   ) {
     const setting = JSON.stringify(how);
     Deno.test(`accumulate() in shards gives the gradient of the batch as one, ${name}, ${setting}`, async () => {
