@@ -32,7 +32,7 @@ interface Tier {
 }
 
 /** Of all processes that tests start. */
-const LOWEST_PRIORITY = 19;
+export const LOWEST_PRIORITY = 19;
 
 /** The tiers, cheapest first. */
 const TIERS: Readonly<Record<string, Tier>> = {

@@ -5,6 +5,7 @@
  * usage: deno task campaign:busy [LOOPS] [TIER…] [-- flags of deno test]  (default: four for each core, all)
  */
 import { setPriority } from "node:os";
+import { LOWEST_PRIORITY } from "../test.ts";
 
 const [first = `${4 * navigator.hardwareConcurrency}`, ...rest] = Deno.args;
 const loops = Number(first);
@@ -12,7 +13,7 @@ if (!Number.isInteger(loops) || loops < 1) {
   console.error(`LOOPS must be a whole number >= 1: current value is "${first}"`);
   Deno.exit(2);
 }
-setPriority(19); // as scripts/test.ts sets it: loops before the tests would leave them no time at all
+setPriority(LOWEST_PRIORITY); // loops before the tests would leave them no time at all
 const end = new AbortController();
 const busy = Array.from(
   { length: loops },

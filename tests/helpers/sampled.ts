@@ -4,11 +4,8 @@
  */
 const ALL = Deno.env.get("GRAFT_TEST_ALL") === "1";
 
-/** Of so many cases as tables are read in everyday runs, one is run. */
+/** Of so many cases an everyday run takes one. */
 const EVERY = 3;
-
-/** The stride through points of which each n-th is a case. */
-export const sampledStride = (n: number): number => ALL ? n : EVERY * n;
 
 /**
  * The cases of a table that are run: all, or every third.

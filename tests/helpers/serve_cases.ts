@@ -290,7 +290,7 @@ export const hostile: ServeCase = (share) =>
     };
     const statuses = new Map<number, number>();
     let slowest = 0;
-    let dearest = 0;
+    let mostWork = 0;
     let left = count;
     const worker = async () => {
       while (left-- > 0) {
@@ -299,7 +299,7 @@ export const hostile: ServeCase = (share) =>
         const worked = processorMs(pid);
         const { status, json } = await postJson(`${url}${path}`, body);
         slowest = Math.max(slowest, performance.now() - start);
-        dearest = Math.max(dearest, processorMs(pid) - worked);
+        mostWork = Math.max(mostWork, processorMs(pid) - worked);
         assert(
           status < 500 || status === 503,
           `${path} ${body.slice(0, 300)}: ${JSON.stringify(json)}`,
@@ -310,13 +310,13 @@ export const hostile: ServeCase = (share) =>
     await Promise.all(Array.from({ length: 8 }, worker));
     assertEquals((await complete(url)).status, 200);
     // At a share it runs beside other tests: the server's own work tells whether it is too much.
-    assert(dearest < 5000, `an answer took ${dearest} ms of the processor`);
+    assert(mostWork < 5000, `an answer took ${mostWork} ms of the processor`);
     assert(slowest < (share < 1 ? 60_000 : 5000), `an answer took ${Math.round(slowest)} ms`);
     return {
       mutants: count,
       ...Object.fromEntries([...statuses].map(([status, times]) => [`${status}`, times])),
       "slowest ms": Math.round(slowest),
-      "most processor ms": dearest,
+      "most processor ms": mostWork,
     };
   });
 

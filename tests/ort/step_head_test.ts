@@ -15,8 +15,8 @@ import { withCodebook } from "../helpers/codebook_model.ts";
 import { modelDir, readModel } from "../helpers/fixture_models.ts";
 import { RIGHT_FORMS } from "../helpers/integer_forms.ts";
 import { EACH_ORT, testOnEachOrt } from "../helpers/oldest_ort.ts";
-import { withSampledVariants } from "../helpers/sampled.ts";
 import { quantized } from "../helpers/quantized_model.ts";
+import { withSampledVariants } from "../helpers/sampled.ts";
 import { adapted, assertSame, batchOf, gradientsOf, rowsOf } from "../helpers/training_step.ts";
 
 /** Its head lies as MatMul's [K, vocabulary]. */

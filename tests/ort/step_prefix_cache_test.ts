@@ -16,8 +16,8 @@ import {
   type StepModelName,
   stepOn,
 } from "../helpers/training_step.ts";
-import { inTempDir } from "../helpers/temp_dir.ts";
 import { sampled } from "../helpers/sampled.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 const LENGTHS = [5, 12, 9, 3, 16, 7];
 /** An adapter in the second of two layers: the first is frozen. */

@@ -14,8 +14,8 @@ import {
   type StepModelName,
   stepOn,
 } from "../helpers/training_step.ts";
-import { inTempDir } from "../helpers/temp_dir.ts";
 import { sampled } from "../helpers/sampled.ts";
+import { inTempDir } from "../helpers/temp_dir.ts";
 
 /** Six sequences, which divide into two parts of 26 tokens and into three of 16 to 18. */
 const LENGTHS = [5, 12, 9, 3, 16, 7];
