@@ -2,6 +2,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { commandLine, graft } from "../helpers/graft.ts";
+import { inTime, TooLateError } from "../helpers/in_time.ts";
 import {
   endOf,
   LAUNCHERS,
@@ -46,6 +47,17 @@ function stepsOf(savePath: string): number[] {
     });
   } catch {
     return []; // one has just begun
+  }
+}
+
+/** Whether something ends in time. */
+async function isWithin(end: Promise<unknown>, ms: number): Promise<boolean> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<false>((resolve) => timer = setTimeout(() => resolve(false), ms));
+  try {
+    return await Promise.race([end.then(() => true), late]);
+  } finally {
+    clearTimeout(timer);
   }
 }
 
@@ -96,36 +108,44 @@ testNeeding(
   "GRAFT_REQUIRE_PYTHON",
   "graft rank-search names a rank that does not answer, and loses nothing that has ended",
   () =>
-    inTempDir(async (folder) => {
-      const savePath = join(folder, "search");
-      // First to step 40, then to 120 and 360.
-      const args = [...argsOf(folder, savePath), "--iters=360", "--save-every=5"];
-      const child = startRanks(LAUNCHERS[0], 2, [...args, "--collective-timeout=2"]);
-      const end = endOf(child);
-      // Until each rank is beyond step 40 of a trial.
-      while (stepsOf(savePath).filter((step) => step > 40).length < 2) {
-        await new Promise((resolve) => setTimeout(resolve, 20));
-      }
-      Deno.kill(rankProcesses(savePath).get(1)!, "SIGSTOP");
-      const { code, output: text } = await end;
-      assertStringIncludes(text, "Rank 1 did not answer within 2 s (of 2 ranks)");
-      assertEquals(code, 75, text);
-      const kept = journalOf(savePath);
-      assert(kept.length >= 6, `${kept.length}`);
-      const resumed = await graft(
-        ...["rank-search", "--resume", "--save-path", savePath, "--time-budget=5s"],
-      );
-      assertEquals(resumed.code, 0, resumed.stderr);
-      // What is kept comes from the journal wherever the search gets to it, and nothing is measured twice.
-      const told = resumed.stderr.match(/, to step \d+: .*$/gm) ?? [];
-      const earlier = told.filter((line) => line.endsWith("(earlier)")).length;
-      const journal = journalOf(savePath);
-      assert(earlier >= 6, resumed.stderr);
-      assertEquals(told.length - earlier, journal.length - kept.length, resumed.stderr);
-      const measured = journal.map((line) => JSON.parse(line)).map(({ trial, steps }) =>
-        `${trial} ${steps}`
-      );
-      assertEquals(new Set(measured).size, journal.length);
-      assertEquals(journal.slice(0, kept.length), kept);
-    }),
+    inTime(() =>
+      inTempDir(async (folder) => {
+        const savePath = join(folder, "search");
+        // First to step 40, then to 120 and 360.
+        const args = [...argsOf(folder, savePath), "--iters=360", "--save-every=5"];
+        const child = startRanks(LAUNCHERS[0], 2, [...args, "--collective-timeout=2"]);
+        const end = endOf(child);
+        // Until each rank is beyond step 40 of a trial.
+        while (stepsOf(savePath).filter((step) => step > 40).length < 2) {
+          await new Promise((resolve) => setTimeout(resolve, 20));
+        }
+        Deno.kill(rankProcesses(savePath).get(1)!, "SIGSTOP");
+        // While it prepares a trial, others wait for it ten minutes.
+        if (!await isWithin(end, 60_000)) {
+          for (const rank of rankProcesses(savePath).values()) Deno.kill(rank, "SIGKILL");
+          await end;
+          throw new TooLateError("Rank 1 was stopped between two trials");
+        }
+        const { code, output: text } = await end;
+        assertStringIncludes(text, "Rank 1 did not answer within 2 s (of 2 ranks)");
+        assertEquals(code, 75, text);
+        const kept = journalOf(savePath);
+        assert(kept.length >= 6, `${kept.length}`);
+        const resumed = await graft(
+          ...["rank-search", "--resume", "--save-path", savePath, "--time-budget=5s"],
+        );
+        assertEquals(resumed.code, 0, resumed.stderr);
+        // What is kept comes from the journal wherever the search gets to it, and nothing is measured twice.
+        const told = resumed.stderr.match(/, to step \d+: .*$/gm) ?? [];
+        const earlier = told.filter((line) => line.endsWith("(earlier)")).length;
+        const journal = journalOf(savePath);
+        assert(earlier >= 6, resumed.stderr);
+        assertEquals(told.length - earlier, journal.length - kept.length, resumed.stderr);
+        const measured = journal.map((line) => JSON.parse(line)).map(({ trial, steps }) =>
+          `${trial} ${steps}`
+        );
+        assertEquals(new Set(measured).size, journal.length);
+        assertEquals(journal.slice(0, kept.length), kept);
+      })
+    ),
 );

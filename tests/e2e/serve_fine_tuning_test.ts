@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import OpenAI, { toFile } from "openai";
 import { modelDir } from "../helpers/fixture_models.ts";
+import { jobEvents, jobMessages } from "../helpers/job_events.ts";
 import { hasOldHttp, servingWith } from "../helpers/serving.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
@@ -56,8 +57,7 @@ async function until(
 }
 
 const steps = async (client: OpenAI, id: string) =>
-  (await client.fineTuning.jobs.listEvents(id, { limit: 100 })).data
-    .filter(({ type }) => type === "metrics").length;
+  (await jobEvents(client, id)).filter(({ type }) => type === "metrics").length;
 
 Deno.test("openai's client: a file is uploaded, trained on, and the model that came of it answers", async () => {
   await inTempDir(async (folder) => {
@@ -83,7 +83,7 @@ Deno.test("openai's client: a file is uploaded, trained on, and the model that c
       const job = await until(client, created.id, ({ status }) => status === "succeeded");
       assert(job.fine_tuned_model!.startsWith(`ft:${NAME}:lamp:`));
       assertEquals(await steps(client, job.id) >= 6, true);
-      const { data: events } = await client.fineTuning.jobs.listEvents(job.id);
+      const events = await jobEvents(client, job.id);
       const losses = events.flatMap(({ data }) =>
         (data as { train_loss?: number })?.train_loss ?? []
       );
@@ -220,9 +220,9 @@ Deno.test("graft serve: a job on a classifier succeeds, and says where its adapt
     const created = await client.fineTuning.jobs.create({ model, training_file: file.id });
     const job = await until(client, created.id, ({ status }) => /succeeded|failed/.test(status));
     assertEquals([job.status, job.fine_tuned_model], ["succeeded", null], job.error?.message);
-    const { data: [last] } = await client.fineTuning.jobs.listEvents(job.id);
-    assertStringIncludes(last.message, "this server takes no adapters");
-    const [, adapter] = /the adapter in (\S+) can be merged/.exec(last.message)!;
+    const [last] = await jobMessages(client, job.id);
+    assertStringIncludes(last, "this server takes no adapters");
+    const [, adapter] = /the adapter in (\S+) can be merged/.exec(last)!;
     assert(Deno.statSync(`${adapter}/adapter_model.safetensors`).isFile);
     const { features } = await (await fetch(`${url}/props`)).json();
     assertEquals([features.adapters, features.fine_tuning], [false, true]);

@@ -7,6 +7,7 @@ import { saveRandomAdapter } from "../helpers/adapter_folder.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { graft, startGraft } from "../helpers/graft.ts";
 import { postJson } from "../helpers/http_server.ts";
+import { jobMessages } from "../helpers/job_events.ts";
 import { promotedModel } from "../helpers/promoted_model.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 import { pairs } from "../helpers/training_runs.ts";
@@ -118,8 +119,7 @@ Deno.test("graft service run: a job trains the base, lets a round of the service
           async () => (await jobs.retrieve(id)).status === status || undefined,
           60_000,
         );
-      const messages = async (id: string) =>
-        (await jobs.listEvents(id, { limit: 100 })).data.map(({ message }) => message);
+      const messages = (id: string) => jobMessages(client, id);
       const long = await create("base", 1000);
       await until(
         "it trains",

@@ -2,6 +2,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { join } from "@std/path";
 import OpenAI, { toFile } from "openai";
 import { modelDir } from "../helpers/fixture_models.ts";
+import { jobMessages } from "../helpers/job_events.ts";
 import { type Systemd, testUnderSystemd } from "../helpers/systemd.ts";
 import { until } from "../helpers/until.ts";
 import { install, override } from "../helpers/systemd_service.ts";
@@ -83,10 +84,10 @@ testUnderSystemd(
     assertEquals(new Set(links).size, 2);
     // A request that comes while it restarts waits for it.
     const restarted = systemd.run("systemctl", "restart", "graft.service");
-    await until(
-      "it is down",
-      async () => (await systemd.show("graft.service")).ActiveState !== "active" || undefined,
-    );
+    await until("it is down, or was", async () => {
+      const { ActiveState, MainPID } = await systemd.show("graft.service");
+      return ActiveState !== "active" || MainPID !== pid || undefined;
+    });
     const during = await complete();
     assertEquals([during.status, during.json.choices], [200, first.json.choices]);
     assertEquals((await restarted).code, 0);
@@ -113,8 +114,9 @@ testUnderSystemd(
       ...{ model: "base", training_file: file.id },
       hyperparameters: { n_epochs: 1000 },
     });
-    const events = async () => (await jobs.listEvents(long.id)).data;
-    await until("it trains", async () => (await events())[0].type === "metrics" || undefined);
+    const messages = () => jobMessages(client, long.id);
+    const step = (message: string) => message.startsWith("Step");
+    await until("it trains", async () => (await messages()).some(step) || undefined);
     const service = await mainPid(systemd);
     const { stdout } = await systemd.run("ps", "-o", "ni=,pid=,args=", "--ppid", service);
     const [, nice, training] = /^ *(\d+) +(\d+) .* train .*--adapter-path/m.exec(stdout) ?? [];
@@ -122,9 +124,9 @@ testUnderSystemd(
     // As by the kernel when memory is short: the service stays, and the job goes on.
     await systemd.run("kill", "-KILL", training);
     await until("it goes on", async () => {
-      const messages = (await events()).map(({ message }) => message);
-      const killed = messages.findIndex((message) => message.startsWith("Goes on after"));
-      return (killed > 0 && messages[0].startsWith("Step")) || undefined;
+      const told = await messages();
+      const killed = told.findIndex((message) => message.startsWith("Goes on after"));
+      return (killed > 0 && told.slice(0, killed).some(step)) || undefined;
     });
     assertEquals(await mainPid(systemd), service);
     assertEquals((await jobs.cancel(long.id)).status, "cancelled");

@@ -4,6 +4,7 @@ import { modelDir } from "../helpers/fixture_models.ts";
 import { graft, graftProcess, graftSignalled } from "../helpers/graft.ts";
 import { promotedModel } from "../helpers/promoted_model.ts";
 import { pairs, requests, sha256 } from "../helpers/training_runs.ts";
+import { inTime } from "../helpers/in_time.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 const MODEL = modelDir("tiny-llama-genai-int4");
@@ -15,44 +16,49 @@ function config(path: string, text: string): string {
 }
 
 Deno.test("graft service train that SIGTERM or SIGKILL ends goes on with the next start, to the same bytes", () =>
-  inTempDir(async (path) => {
-    const data = join(path, "data");
-    Deno.mkdirSync(data);
-    Deno.writeTextFileSync(join(data, "first.jsonl"), pairs(40));
-    const yaml = config(
-      join(path, "train.yaml"),
-      "iters: 80\nlearning_rate: 0.006\nsave_every: 10\ntarget_modules: [all-linear]\nthreads: 1\n",
-    );
-    const args = (state: string) => [
-      ...["service", "train", "--model", MODEL],
-      ...["--data", data, "--train-config", yaml, "--state", join(path, state)],
-    ];
-    const stopped = await graftSignalled(/: saved /, "SIGTERM", ...args("state"));
-    assertEquals([stopped.code, stopped.stdout.trim()], [130, "Stopped; the next start continues"]);
-    const waiting = await graft("service", "status", "--state", join(path, "state"), "--json");
-    const { cycle, in_use, journal } = JSON.parse(waiting.stdout);
-    assertEquals([cycle.done, in_use, journal.at(-1).step], ["begun", "base", "interrupted"]);
+  inTime(() =>
+    inTempDir(async (path) => {
+      const data = join(path, "data");
+      Deno.mkdirSync(data);
+      Deno.writeTextFileSync(join(data, "first.jsonl"), pairs(40));
+      const yaml = config(
+        join(path, "train.yaml"),
+        "iters: 80\nlearning_rate: 0.006\nsave_every: 10\ntarget_modules: [all-linear]\nthreads: 1\n",
+      );
+      const args = (state: string) => [
+        ...["service", "train", "--model", MODEL],
+        ...["--data", data, "--train-config", yaml, "--state", join(path, state)],
+      ];
+      const stopped = await graftSignalled(/: saved /, "SIGTERM", ...args("state"));
+      assertEquals([stopped.code, stopped.stdout.trim()], [
+        130,
+        "Stopped; the next start continues",
+      ]);
+      const waiting = await graft("service", "status", "--state", join(path, "state"), "--json");
+      const { cycle, in_use, journal } = JSON.parse(waiting.stdout);
+      assertEquals([cycle.done, in_use, journal.at(-1).step], ["begun", "base", "interrupted"]);
 
-    // Killed alone, the job leaves its training behind: the next start ends it first.
-    const killed = await graftSignalled(/: saved /, "SIGKILL", ...args("state"));
-    assertEquals(killed.code, 137);
-    const resumed = await graftProcess(...args("state"));
-    assertEquals(resumed.code, 0, resumed.stderr);
-    assertStringIncludes(resumed.stderr, "Resuming from");
-    assertStringIncludes(resumed.stdout, "Model 0001 is in use now");
-    const straight = await graftProcess(...args("straight"));
-    assertEquals(straight.code, 0, straight.stderr);
-    assertEquals(
-      await sha256(join(path, "state", ADAPTER)),
-      await sha256(join(path, "straight", ADAPTER)),
-    );
-    const again = await graft(...args("state"));
-    assertEquals([again.code, again.stdout.trim()], [0, `There is no new data in ${data}`]);
-    const back = await graft("service", "rollback", "--state", join(path, "state"));
-    assertEquals([back.code, back.stdout.trim()], [0, "In use now: the base"]);
-    const further = await graft("service", "rollback", "--state", join(path, "state"));
-    assertEquals(further.code, 2);
-  }));
+      // Killed alone, the job leaves its training behind: the next start ends it first.
+      const killed = await graftSignalled(/: saved /, "SIGKILL", ...args("state"));
+      assertEquals(killed.code, 137);
+      const resumed = await graftProcess(...args("state"));
+      assertEquals(resumed.code, 0, resumed.stderr);
+      assertStringIncludes(resumed.stderr, "Resuming from");
+      assertStringIncludes(resumed.stdout, "Model 0001 is in use now");
+      const straight = await graftProcess(...args("straight"));
+      assertEquals(straight.code, 0, straight.stderr);
+      assertEquals(
+        await sha256(join(path, "state", ADAPTER)),
+        await sha256(join(path, "straight", ADAPTER)),
+      );
+      const again = await graft(...args("state"));
+      assertEquals([again.code, again.stdout.trim()], [0, `There is no new data in ${data}`]);
+      const back = await graft("service", "rollback", "--state", join(path, "state"));
+      assertEquals([back.code, back.stdout.trim()], [0, "In use now: the base"]);
+      const further = await graft("service", "rollback", "--state", join(path, "state"));
+      assertEquals(further.code, 2);
+    })
+  ));
 
 Deno.test("graft service train measures a first classifier against guessing", () =>
   inTempDir(async (path) => {

@@ -12,6 +12,7 @@ import { RIGHT_FORMS } from "../helpers/integer_forms.ts";
 import { quantized } from "../helpers/quantized_model.ts";
 import { withOutlier } from "../helpers/outlier_model.ts";
 import { pairs, readMetrics, sha256 } from "../helpers/training_runs.ts";
+import { inTime } from "../helpers/in_time.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 /** The arguments of a short run in `fast` over the data it writes. */
@@ -46,64 +47,70 @@ const firstLoss = (adapter: string) => readMetrics(adapter).find(({ loss }) => l
 const weights = (adapter: string) => sha256(join(adapter, "adapter_model.safetensors"));
 
 Deno.test("graft train --numeric fast prints the cosine, records it, and goes on in fast over a resume", () =>
-  inTempDir(async (path) => {
-    const args = argsOf(path, modelDir("tiny-llama-genai-int4"));
-    const straight = join(path, "straight");
-    const whole = await graft(...args, "--adapter-path", straight);
-    assertEquals(whole.code, 0, whole.stderr);
-    const printed = whole.stderr.match(/Numeric setting fast: .*cosine (0\.99\d+), relative error/);
-    assert(printed !== null, whole.stderr);
-    const [line, ...more] = comparison(straight);
-    assertEquals([line.step, line.numeric, more.length], [0, "fast", 0]);
-    assertEquals(line.fast_cosine.toFixed(4), printed?.[1]);
-    assert(line.fast_relative_error > 0 && line.fast_relative_error < 0.1);
-    assertStringIncludes(config(straight), "numeric: fast");
+  inTime(() =>
+    inTempDir(async (path) => {
+      const args = argsOf(path, modelDir("tiny-llama-genai-int4"));
+      const straight = join(path, "straight");
+      const whole = await graft(...args, "--adapter-path", straight);
+      assertEquals(whole.code, 0, whole.stderr);
+      const printed = whole.stderr.match(
+        /Numeric setting fast: .*cosine (0\.99\d+), relative error/,
+      );
+      assert(printed !== null, whole.stderr);
+      const [line, ...more] = comparison(straight);
+      assertEquals([line.step, line.numeric, more.length], [0, "fast", 0]);
+      assertEquals(line.fast_cosine.toFixed(4), printed?.[1]);
+      assert(line.fast_relative_error > 0 && line.fast_relative_error < 0.1);
+      assertStringIncludes(config(straight), "numeric: fast");
 
-    const broken = join(path, "broken");
-    const stopped = await graftStopped(/step 4\//, ...args, "--adapter-path", broken);
-    assertEquals(stopped.code, 130, stopped.stderr);
-    const other = await graft(...args, "--adapter-path", broken, "--resume", "--numeric=exact");
-    assertEquals(other.code, 2, other.stderr);
-    assertStringIncludes(other.stderr, '--numeric was "fast": current value is "exact"');
-    const hint = stopped.stderr.match(/To go on: graft (.*)/)!;
-    const resumed = await graft(...hint[1].split(" "));
-    assertEquals(resumed.code, 0, resumed.stderr);
-    assertEquals(await weights(broken), await weights(straight));
-    assertEquals(comparison(broken).length, 1);
+      const broken = join(path, "broken");
+      const stopped = await graftStopped(/step 4\//, ...args, "--adapter-path", broken);
+      assertEquals(stopped.code, 130, stopped.stderr);
+      const other = await graft(...args, "--adapter-path", broken, "--resume", "--numeric=exact");
+      assertEquals(other.code, 2, other.stderr);
+      assertStringIncludes(other.stderr, '--numeric was "fast": current value is "exact"');
+      const hint = stopped.stderr.match(/To go on: graft (.*)/)!;
+      const resumed = await graft(...hint[1].split(" "));
+      assertEquals(resumed.code, 0, resumed.stderr);
+      assertEquals(await weights(broken), await weights(straight));
+      assertEquals(comparison(broken).length, 1);
 
-    const exact = join(path, "exact");
-    const inFloats = ["--numeric=exact", "--iters=2"];
-    const floats = await graft(...args, "--adapter-path", exact, ...inFloats);
-    assertEquals(floats.code, 0, floats.stderr);
-    assert(!floats.stderr.includes("Numeric setting"), floats.stderr);
-    assert(firstLoss(exact) !== firstLoss(straight), "fast computes in 8 bits");
-  }));
+      const exact = join(path, "exact");
+      const inFloats = ["--numeric=exact", "--iters=2"];
+      const floats = await graft(...args, "--adapter-path", exact, ...inFloats);
+      assertEquals(floats.code, 0, floats.stderr);
+      assert(!floats.stderr.includes("Numeric setting"), floats.stderr);
+      assert(firstLoss(exact) !== firstLoss(straight), "fast computes in 8 bits");
+    })
+  ));
 
 Deno.test("graft train --numeric fast rotates weights of 8 bits where it needs that, and at once on a resume", () =>
-  inTempDir(async (path) => {
-    const model = modelIn(
-      path,
-      (floats) => quantized(withOutlier(floats, 30), { bits: 8, minElements: 1024 }),
-    );
-    const args = argsOf(path, model);
-    const predicted = (stderr: string) => stderr.match(/Memory: about/g)?.length;
-    const straight = join(path, "straight");
-    const whole = await graft(...args, "--adapter-path", straight);
-    assertEquals(whole.code, 0, whole.stderr);
-    assertStringIncludes(whole.stderr, "fast, weights of 8 bits rotated and rounded anew: its");
-    assertEquals(predicted(whole.stderr), 2);
-    const [line] = comparison(straight);
-    assertEquals(line.numeric, "fast");
-    assert(line.fast_cosine > 0.98, `cosine ${line.fast_cosine}`);
+  inTime(() =>
+    inTempDir(async (path) => {
+      const model = modelIn(
+        path,
+        (floats) => quantized(withOutlier(floats, 30), { bits: 8, minElements: 1024 }),
+      );
+      const args = argsOf(path, model);
+      const predicted = (stderr: string) => stderr.match(/Memory: about/g)?.length;
+      const straight = join(path, "straight");
+      const whole = await graft(...args, "--adapter-path", straight);
+      assertEquals(whole.code, 0, whole.stderr);
+      assertStringIncludes(whole.stderr, "fast, weights of 8 bits rotated and rounded anew: its");
+      assertEquals(predicted(whole.stderr), 2);
+      const [line] = comparison(straight);
+      assertEquals(line.numeric, "fast");
+      assert(line.fast_cosine > 0.98, `cosine ${line.fast_cosine}`);
 
-    const broken = join(path, "broken");
-    const stopped = await graftStopped(/step 4\//, ...args, "--adapter-path", broken);
-    assertEquals(stopped.code, 130, stopped.stderr);
-    const hint = stopped.stderr.match(/To go on: graft (.*)/)!;
-    const resumed = await graft(...hint[1].split(" "));
-    assertEquals([resumed.code, predicted(resumed.stderr)], [0, 1], resumed.stderr);
-    assertEquals(await weights(broken), await weights(straight));
-  }));
+      const broken = join(path, "broken");
+      const stopped = await graftStopped(/step 4\//, ...args, "--adapter-path", broken);
+      assertEquals(stopped.code, 130, stopped.stderr);
+      const hint = stopped.stderr.match(/To go on: graft (.*)/)!;
+      const resumed = await graft(...hint[1].split(" "));
+      assertEquals([resumed.code, predicted(resumed.stderr)], [0, 1], resumed.stderr);
+      assertEquals(await weights(broken), await weights(straight));
+    })
+  ));
 
 /** Has the device of one thread be quicker in slices than in floats, or not. */
 function pretendSlices(quicker: boolean): void {
@@ -121,30 +128,32 @@ function pretendSlices(quicker: boolean): void {
 }
 
 Deno.test("graft train multiplies 8-bit weights in integers where that is quicker, and goes on so over a resume", () =>
-  withCache(() =>
-    inTempDir(async (path) => {
-      const model = modelIn(path, (floats) => quantized(floats, { bits: 8, minElements: 1024 }));
-      const args = [...argsOf(path, model), "--numeric=exact"];
-      pretendSlices(false);
-      const [floats, straight] = [join(path, "floats"), join(path, "straight")];
-      const without = await graft(...args, "--adapter-path", floats, "--iters=2");
-      assertEquals(without.code, 0, without.stderr);
-      assert(!without.stderr.includes("in integers"), without.stderr);
+  inTime(() =>
+    withCache(() =>
+      inTempDir(async (path) => {
+        const model = modelIn(path, (floats) => quantized(floats, { bits: 8, minElements: 1024 }));
+        const args = [...argsOf(path, model), "--numeric=exact"];
+        pretendSlices(false);
+        const [floats, straight] = [join(path, "floats"), join(path, "straight")];
+        const without = await graft(...args, "--adapter-path", floats, "--iters=2");
+        assertEquals(without.code, 0, without.stderr);
+        assert(!without.stderr.includes("in integers"), without.stderr);
 
-      pretendSlices(true);
-      const whole = await graft(...args, "--adapter-path", straight);
-      assertEquals(whole.code, 0, whole.stderr);
-      assertMatch(whole.stderr, /activations in 16 bits: .* relative error 0\.0\d+%/);
-      assert(firstLoss(straight) !== firstLoss(floats), "slices are not floats");
+        pretendSlices(true);
+        const whole = await graft(...args, "--adapter-path", straight);
+        assertEquals(whole.code, 0, whole.stderr);
+        assertMatch(whole.stderr, /activations in 16 bits: .* relative error 0\.0\d+%/);
+        assert(firstLoss(straight) !== firstLoss(floats), "slices are not floats");
 
-      const broken = join(path, "broken");
-      const stopped = await graftStopped(/step 4\//, ...args, "--adapter-path", broken);
-      assertEquals(stopped.code, 130, stopped.stderr);
-      pretendSlices(false);
-      const resumed = await graft(...args, "--adapter-path", broken, "--resume");
-      assertEquals(resumed.code, 0, resumed.stderr);
-      assertEquals(await weights(broken), await weights(straight));
-    })
+        const broken = join(path, "broken");
+        const stopped = await graftStopped(/step 4\//, ...args, "--adapter-path", broken);
+        assertEquals(stopped.code, 130, stopped.stderr);
+        pretendSlices(false);
+        const resumed = await graft(...args, "--adapter-path", broken, "--resume");
+        assertEquals(resumed.code, 0, resumed.stderr);
+        assertEquals(await weights(broken), await weights(straight));
+      })
+    )
   ));
 
 Deno.test("graft train goes on in floats where 16 bits lose the gradient, and says so", () =>

@@ -5,6 +5,7 @@ import { graft, graftSignalled, graftStopped, graftUnder } from "../helpers/graf
 import { testWithTool } from "../helpers/requirements.ts";
 import { STRACE } from "../helpers/strace_command.ts";
 import { pairs, readMetrics, requests, sha256 } from "../helpers/training_runs.ts";
+import { inTime } from "../helpers/in_time.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 /** Seven epochs of five steps over a model whose first layer is frozen. */
@@ -79,73 +80,86 @@ Deno.test("graft train with a prefix cache has the losses of a run without, and 
   }));
 
 Deno.test("graft train with a prefix cache, killed and interrupted and resumed, ends with the bytes of a straight run", () =>
-  inTempDir(async (path) => {
-    const broken = join(path, "broken");
-    const run = [...argsOf(path), "--adapter-path", broken];
-    const stops: [when: RegExp, signal: Deno.Signal][] = [
-      [/step 4\//, "SIGKILL"], // in the first epoch, after a checkpoint
-      [/step 8\//, "SIGINT"],
-    ];
-    for (const [i, [when, signal]] of stops.entries()) {
-      const stopped = await graftSignalled(when, signal, ...run, ...(i === 0 ? [] : ["--resume"]));
-      assert(stopped.code !== 0, stopped.stderr);
-      assert(exists(cacheOf(broken)));
-    }
-    const last = await graft(...run, "--resume");
-    assertEquals(last.code, 0, last.stderr);
-    assertMatch(last.stderr, /; 15 sequences are there/);
-    assertEquals(await weights(broken), (await straight()).weights);
-    assert(!exists(cacheOf(broken)));
-  }));
+  inTime(() =>
+    inTempDir(async (path) => {
+      const broken = join(path, "broken");
+      const run = [...argsOf(path), "--adapter-path", broken];
+      const stops: [when: RegExp, signal: Deno.Signal][] = [
+        [/step 4\//, "SIGKILL"], // in the first epoch, after a checkpoint
+        [/step 8\//, "SIGINT"],
+      ];
+      for (const [i, [when, signal]] of stops.entries()) {
+        const stopped = await graftSignalled(
+          when,
+          signal,
+          ...run,
+          ...(i === 0 ? [] : ["--resume"]),
+        );
+        assert(stopped.code !== 0, stopped.stderr);
+        assert(exists(cacheOf(broken)));
+      }
+      const last = await graft(...run, "--resume");
+      assertEquals(last.code, 0, last.stderr);
+      assertMatch(last.stderr, /; 15 sequences are there/);
+      assertEquals(await weights(broken), (await straight()).weights);
+      assert(!exists(cacheOf(broken)));
+    })
+  ));
 
 Deno.test("graft train finds its prefix cache when it resumes over an int8 encoder", () =>
-  inTempDir(async (path) => {
-    Deno.writeTextFileSync(join(path, "train.csv"), requests(15));
-    const adapter = join(path, "adapter");
-    const args = [
-      "train",
-      ...["--model", modelDir("tiny-bert-dynamic-int8"), "--data", path, "--threads=1"],
-      ...["--num-layers=1", "--target-modules=query", "--epochs=7", "--batch-size=3"],
-      ...["--save-every=3", "--steps-per-report=1", "--adapter-path", adapter],
-    ];
-    const stopped = await graftStopped(/step 8\//, ...args);
-    assertEquals(stopped.code, 130, stopped.stderr);
-    const last = await graft(...args, "--resume");
-    assertEquals(last.code, 0, last.stderr);
-    assertMatch(last.stderr, /; 15 sequences are there/);
-  }));
+  inTime(() =>
+    inTempDir(async (path) => {
+      Deno.writeTextFileSync(join(path, "train.csv"), requests(15));
+      const adapter = join(path, "adapter");
+      const args = [
+        "train",
+        ...["--model", modelDir("tiny-bert-dynamic-int8"), "--data", path, "--threads=1"],
+        ...["--num-layers=1", "--target-modules=query", "--epochs=7", "--batch-size=3"],
+        ...["--save-every=3", "--steps-per-report=1", "--adapter-path", adapter],
+      ];
+      const stopped = await graftStopped(/step 8\//, ...args);
+      assertEquals(stopped.code, 130, stopped.stderr);
+      const last = await graft(...args, "--resume");
+      assertEquals(last.code, 0, last.stderr);
+      assertMatch(last.stderr, /; 15 sequences are there/);
+    })
+  ));
 
 Deno.test("graft train goes on without what is damaged in its prefix cache", () =>
-  inTempDir(async (path) => {
-    const damaged = join(path, "damaged");
-    const run = [...argsOf(path), "--adapter-path", damaged];
-    const stopped = await graftStopped(/step 7\//, ...run);
-    assertEquals(stopped.code, 130, stopped.stderr);
-    const bytes = Deno.readFileSync(cacheOf(damaged));
-    for (let at = 200; at < bytes.length; at += 500) bytes[at] ^= 0x10;
-    Deno.writeFileSync(cacheOf(damaged), bytes);
-    const last = await graft(...run, "--resume");
-    assertEquals(last.code, 0, last.stderr);
-    const distance = await lossDistance(damaged);
-    assert(distance <= 1e-5, `losses differ by ${distance}`);
-  }));
+  inTime(() =>
+    inTempDir(async (path) => {
+      const damaged = join(path, "damaged");
+      const run = [...argsOf(path), "--adapter-path", damaged];
+      const stopped = await graftStopped(/step 7\//, ...run);
+      assertEquals(stopped.code, 130, stopped.stderr);
+      const bytes = Deno.readFileSync(cacheOf(damaged));
+      for (let at = 200; at < bytes.length; at += 500) bytes[at] ^= 0x10;
+      Deno.writeFileSync(cacheOf(damaged), bytes);
+      const last = await graft(...run, "--resume");
+      assertEquals(last.code, 0, last.stderr);
+      const distance = await lossDistance(damaged);
+      assert(distance <= 1e-5, `losses differ by ${distance}`);
+    })
+  ));
 
 Deno.test("graft train keeps to the size of its prefix cache", () =>
-  inTempDir(async (path) => {
-    const some = join(path, "some");
-    const run = [...argsOf(path), "--adapter-path", some, "--prefix-cache=20k"];
-    const stopped = await graftStopped(/step 12\//, ...run);
-    assertEquals(stopped.code, 130, stopped.stderr);
-    const { size } = Deno.statSync(cacheOf(some));
-    assert(size > 10_000 && size <= 20_000, `${size} bytes`);
-    assertEquals(stopped.stderr.match(/prefix-cache is full at \d+ kB/g)?.length, 1);
-    const last = await graft(...run, "--resume");
-    assertEquals(last.code, 0, last.stderr);
-    const distance = await lossDistance(some);
-    assert(distance <= 1e-5, `losses differ by ${distance}`);
-    const wrong = await graft(...run, "--resume", "--prefix-cache=much");
-    assertEquals(wrong.code, 2, wrong.stderr);
-  }));
+  inTime(() =>
+    inTempDir(async (path) => {
+      const some = join(path, "some");
+      const run = [...argsOf(path), "--adapter-path", some, "--prefix-cache=20k"];
+      const stopped = await graftStopped(/step 12\//, ...run);
+      assertEquals(stopped.code, 130, stopped.stderr);
+      const { size } = Deno.statSync(cacheOf(some));
+      assert(size > 10_000 && size <= 20_000, `${size} bytes`);
+      assertEquals(stopped.stderr.match(/prefix-cache is full at \d+ kB/g)?.length, 1);
+      const last = await graft(...run, "--resume");
+      assertEquals(last.code, 0, last.stderr);
+      const distance = await lossDistance(some);
+      assert(distance <= 1e-5, `losses differ by ${distance}`);
+      const wrong = await graft(...run, "--resume", "--prefix-cache=much");
+      assertEquals(wrong.code, 2, wrong.stderr);
+    })
+  ));
 
 testWithTool(
   "strace",

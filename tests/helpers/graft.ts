@@ -6,6 +6,7 @@
 import { fromFileUrl } from "@std/path";
 import { graftMain } from "./graft_bundle.ts";
 import { graftHere, graftStoppedHere } from "./graft_here.ts";
+import { TooLateError } from "./in_time.ts";
 import { USERS_FLAGS } from "./measured_training.ts";
 
 const SOURCE = fromFileUrl(new URL("../../src/cli/main.ts", import.meta.url));
@@ -136,13 +137,27 @@ export function graftStopped(when: RegExp, ...args: string[]): Promise<GraftResu
   return BINARY ? graftSignalled(when, "SIGTERM", ...args) : graftStoppedHere(when, args);
 }
 
-/** Runs `graft` in a process and sends it a signal once its standard error matches. */
-export function graftSignalled(
+/**
+ * Runs `graft` in a process and sends it a signal once its standard error matches.
+ *
+ * @throws {TooLateError} where the run ended by itself, before the signal or beyond what should match; see
+ *   `inTime()`
+ */
+export async function graftSignalled(
   when: RegExp,
   signal: Deno.Signal,
   ...args: string[]
 ): Promise<GraftResult> {
-  return graftReacting(when, (child) => child.kill(signal), {}, ...args);
+  const send = (child: Deno.ChildProcess) => {
+    try {
+      child.kill(signal);
+    } catch {
+      // It has ended; its code says how.
+    }
+  };
+  const result = await graftReacting(when, send, {}, ...args);
+  if (result.code !== 0) return result;
+  throw new TooLateError(`It ended before ${signal} at ${when}: ${result.stderr}`);
 }
 
 /** Runs `graft` with more environment, and does something once its standard error matches. */
