@@ -8,6 +8,7 @@
  * mapped.
  */
 import { join, relative } from "@std/path";
+import { readAt } from "./read_at.ts";
 
 /** A large file inside the program file. */
 export interface Appended {
@@ -110,12 +111,7 @@ export function readRange(
   { file, offset, sizeBytes }: FileRange,
 ): Uint8Array<ArrayBuffer> {
   using opened = Deno.openSync(file, { read: true });
-  opened.seekSync(offset, Deno.SeekMode.Start);
   const bytes = new Uint8Array(sizeBytes);
-  for (let done = 0; done < sizeBytes;) {
-    const count = opened.readSync(bytes.subarray(done));
-    if (count === null) throw new Error(`${file} is shorter than it was`);
-    done += count;
-  }
+  if (readAt(opened, offset, bytes) < sizeBytes) throw new Error(`${file} is shorter than it was`);
   return bytes;
 }

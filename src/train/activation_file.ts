@@ -15,6 +15,7 @@ import { dirname } from "@std/path";
 import { StorageError } from "../errors.ts";
 import { tryLockPath } from "../system/claim.ts";
 import { syncDirectory } from "../system/durable_files.ts";
+import { readAt } from "../system/read_at.ts";
 
 const MAGIC = new TextEncoder().encode("graftact");
 const HEADER_BYTES = 48;
@@ -209,7 +210,7 @@ export class ActivationFile implements Disposable {
   #goOn(identity: Uint8Array): boolean {
     const file = this.#file!;
     const header = new Uint8Array(HEADER_BYTES);
-    if (!readAt(file, 0, header)) return false;
+    if (readAt(file, 0, header) < header.length) return false;
     const expected = [...MAGIC, ...identity];
     if (!expected.every((byte, i) => byte === header[i])) return false;
     const limit = new DataView(header.buffer).getFloat64(HEADER_BYTES - 8, true);
@@ -217,7 +218,7 @@ export class ActivationFile implements Disposable {
     const { size } = file.statSync();
     const record = new Uint8Array(RECORD_HEADER_BYTES);
     let offset = HEADER_BYTES;
-    while (readAt(file, offset, record)) {
+    while (readAt(file, offset, record) === record.length) {
       const length = new DataView(record.buffer).getUint32(KEY_BYTES, true);
       const end = offset + RECORD_HEADER_BYTES + length;
       if (end > size) break;
@@ -233,9 +234,10 @@ export class ActivationFile implements Disposable {
   #read(file: Deno.FsFile, offset: number, key: ActivationKey, into: Uint8Array): boolean {
     const header = new Uint8Array(RECORD_HEADER_BYTES);
     try {
-      if (!readAt(file, offset, header)) return false;
+      if (readAt(file, offset, header) < header.length) return false;
       const length = new DataView(header.buffer).getUint32(KEY_BYTES, true);
-      if (length !== into.length || !readAt(file, offset + RECORD_HEADER_BYTES, into)) return false;
+      if (length !== into.length) return false;
+      if (readAt(file, offset + RECORD_HEADER_BYTES, into) < length) return false;
     } catch {
       return false; // an I/O error; what cannot be read is computed again
     }
@@ -250,15 +252,4 @@ function checksum(key: ActivationKey, content: Uint8Array): Uint8Array {
 function writeAt(file: Deno.FsFile, offset: number, bytes: Uint8Array): void {
   file.seekSync(offset, Deno.SeekMode.Start);
   for (let done = 0; done < bytes.length;) done += file.writeSync(bytes.subarray(done));
-}
-
-/** Fills `into` from the file; `false` if the file ends first. */
-function readAt(file: Deno.FsFile, offset: number, into: Uint8Array): boolean {
-  file.seekSync(offset, Deno.SeekMode.Start);
-  for (let done = 0; done < into.length;) {
-    const count = file.readSync(into.subarray(done));
-    if (count === null || count === 0) return false;
-    done += count;
-  }
-  return true;
 }

@@ -1,5 +1,6 @@
 /** Data sets and encoded rows in files. */
 import { StorageError } from "../../errors.ts";
+import { readAt } from "../../system/read_at.ts";
 import { openRegularFile, regularFileSize } from "../../system/regular_file.ts";
 import type { RandomAccess } from "../source.ts";
 import type { ByteStore } from "../token_store.ts";
@@ -79,11 +80,8 @@ export class TemporaryBytes implements ByteStore, Disposable {
 }
 
 function readFully(file: Deno.FsFile, offset: number, into: Uint8Array): void {
-  file.seekSync(offset, Deno.SeekMode.Start);
-  for (let done = 0; done < into.length;) {
-    const count = file.readSync(into.subarray(done));
-    if (count === null) throw new Error("the file became shorter while it was read");
-    done += count;
+  if (readAt(file, offset, into) < into.length) {
+    throw new Error("the file became shorter while it was read");
   }
 }
 

@@ -6,6 +6,7 @@ import { adapterFolder, readAdapterFiles } from "../../model/adapter_dir.ts";
 import { CERTIFICATE_FILE } from "../../model/merge_adapters.ts";
 import { exists } from "../../system/durable_files.ts";
 import { isFolder } from "../../system/folders.ts";
+import { readAt } from "../../system/read_at.ts";
 import { regularFileSize } from "../../system/regular_file.ts";
 import {
   isFileName,
@@ -101,11 +102,8 @@ function onDisk(name: string, path: string): SourceFile {
       const piece = new Uint8Array(Math.min(PIECE_BYTES, sizeBytes - offset));
       try {
         using file = Deno.openSync(path);
-        file.seekSync(offset, Deno.SeekMode.Start);
-        for (let done = 0; done < piece.length;) {
-          const count = file.readSync(piece.subarray(done));
-          if (count === null) throw new Error("it became shorter meanwhile");
-          done += count;
+        if (readAt(file, offset, piece) < piece.length) {
+          throw new Error("it became shorter meanwhile");
         }
       } catch (error) {
         throw new StorageError(`Cannot read ${path}: ${(error as Error).message}`, {
