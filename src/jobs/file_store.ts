@@ -1,20 +1,25 @@
 /** Uploaded files, a folder each: what a client uploaded, and what it is. */
 import { join } from "@std/path";
+import * as v from "valibot";
+import { GraftError, StorageError } from "../errors.ts";
 import { makeDirectory, removeDirectory, replaceDirectory } from "../system/durable_files.ts";
-import { readSmallText } from "../system/small_file.ts";
+import { readSmallFile } from "../system/small_file.ts";
 import { unixSeconds } from "../system/unix_time.ts";
 import { isId, newId } from "./job_record.ts";
+import { readRecord } from "./read_record.ts";
 
-export interface StoredFile {
+const storedFile = v.object({
   /** `file-…` */
-  readonly id: string;
+  id: v.string(),
   /** As the client named it; never a path. */
-  readonly filename: string;
-  readonly bytes: number;
-  readonly purpose: string;
+  filename: v.string(),
+  bytes: v.number(),
+  purpose: v.string(),
   /** Seconds since 1970. */
-  readonly created: number;
-}
+  created: v.number(),
+});
+
+export type StoredFile = Readonly<v.InferOutput<typeof storedFile>>;
 
 const CONTENT = "content";
 const RECORD = "file.json";
@@ -22,27 +27,48 @@ const RECORD = "file.json";
 export class FileStore {
   readonly #folder: string;
 
-  /** @param folder is made if it is missing */
-  constructor(folder: string) {
+  /**
+   * @param folder is made if it is missing
+   * @param onDamaged told of each upload whose record cannot be read: it is as if it were not there
+   */
+  constructor(folder: string, onDamaged: (problem: string) => void) {
     this.#folder = folder;
     makeDirectory(folder);
+    for (const id of this.#ids()) {
+      try {
+        this.#read(id);
+      } catch (error) {
+        onDamaged((error as Error).message);
+      }
+    }
   }
 
   /** The newest first. */
   list(): readonly StoredFile[] {
-    return [...Deno.readDirSync(this.#folder)].filter(({ name }) => isId(name))
-      .flatMap(({ name }) => this.get(name) ?? [])
+    return this.#ids().flatMap((id) => this.get(id) ?? [])
       .sort((a, b) => b.created - a.created || a.id.localeCompare(b.id));
   }
 
   get(id: string): StoredFile | undefined {
-    const text = isId(id) ? readSmallText(join(this.#folder, id, RECORD)) : undefined;
-    return text === undefined ? undefined : JSON.parse(text);
+    try {
+      return isId(id) ? this.#read(id) : undefined;
+    } catch (error) {
+      if (error instanceof GraftError) return undefined;
+      throw error;
+    }
   }
 
-  /** Path of a file's content. */
-  contentPath({ id }: StoredFile): string {
-    return join(this.#folder, id, CONTENT);
+  /**
+   * What was uploaded.
+   *
+   * @throws {BadInputError} if it is no regular file
+   * @throws {StorageError} if it cannot be read
+   */
+  content({ id }: StoredFile): Uint8Array<ArrayBuffer> {
+    const path = join(this.#folder, id, CONTENT);
+    const bytes = readSmallFile(path, Infinity);
+    if (bytes === undefined) throw new StorageError(`${path} is missing: upload the file again`);
+    return bytes;
   }
 
   add(filename: string, purpose: string, content: Uint8Array): StoredFile {
@@ -65,5 +91,13 @@ export class FileStore {
 
   remove({ id }: StoredFile): void {
     removeDirectory(join(this.#folder, id));
+  }
+
+  #ids(): string[] {
+    return Array.from(Deno.readDirSync(this.#folder), ({ name }) => name).filter(isId);
+  }
+
+  #read(id: string): StoredFile | undefined {
+    return readRecord(join(this.#folder, id, RECORD), storedFile);
   }
 }

@@ -1,51 +1,53 @@
 /** A fine-tuning job as it is kept on the disk. */
-import { BadInputError } from "../errors.ts";
-
-/** States, in OpenAI's words; the last three are final. */
-const JOB_STATES = [
-  "validating_files",
-  "queued",
-  "running",
-  "paused",
-  "succeeded",
-  "failed",
-  "cancelled",
-] as const;
-export type JobState = (typeof JOB_STATES)[number];
+import * as v from "valibot";
+import { readRecord } from "./read_record.ts";
 
 /** What a job trains with: parameters of `graft train` by key. */
-export interface JobParameters {
-  readonly epochs?: number;
-  readonly batchSize?: number;
-  readonly learningRate?: number;
-  readonly rank?: number;
-  readonly loraAlpha?: number;
-  readonly loraDropout?: number;
-  readonly targetModules?: readonly string[];
-  readonly seed?: number;
-}
+const jobParameters = v.object({
+  epochs: v.optional(v.number()),
+  batchSize: v.optional(v.number()),
+  learningRate: v.optional(v.number()),
+  rank: v.optional(v.number()),
+  loraAlpha: v.optional(v.number()),
+  loraDropout: v.optional(v.number()),
+  targetModules: v.optional(v.pipe(v.array(v.string()), v.readonly())),
+  seed: v.optional(v.number()),
+});
 
-export interface JobRecord {
+export type JobParameters = Readonly<v.InferOutput<typeof jobParameters>>;
+
+const jobRecord = v.object({
   /** `ftjob-…` */
-  readonly id: string;
-  readonly state: JobState;
+  id: v.string(),
+  /** In OpenAI's words; the last three are final. */
+  state: v.picklist([
+    "validating_files",
+    "queued",
+    "running",
+    "paused",
+    "succeeded",
+    "failed",
+    "cancelled",
+  ]),
   /** Name of the base in requests. */
-  readonly model: string;
+  model: v.string(),
   /** Ends the name of the trained model. */
-  readonly suffix?: string;
+  suffix: v.optional(v.string()),
   /** Ids of uploaded files. */
-  readonly trainingFile: string;
-  readonly validationFile?: string;
-  readonly parameters: JobParameters;
+  trainingFile: v.string(),
+  validationFile: v.optional(v.string()),
+  parameters: jobParameters,
   /** Seconds since 1970. */
-  readonly created: number;
-  readonly finished?: number;
+  created: v.number(),
+  finished: v.optional(v.number()),
   /** Why it failed. */
-  readonly error?: string;
+  error: v.optional(v.string()),
   /** Name of the trained model, once it has succeeded. */
-  readonly trainedModel?: string;
-  readonly metadata?: Readonly<Record<string, string>>;
-}
+  trainedModel: v.optional(v.string()),
+  metadata: v.optional(v.pipe(v.record(v.string(), v.string()), v.readonly())),
+});
+
+export type JobRecord = Readonly<v.InferOutput<typeof jobRecord>>;
 
 /** Whether a job has ended. */
 export function isFinal({ state }: Pick<JobRecord, "state">): boolean {
@@ -65,15 +67,11 @@ export function isId(text: string): boolean {
 }
 
 /**
- * @param path for the message
- * @throws {BadInputError} for a file that is no job
+ * @param path in the job's folder
+ * @returns `undefined` if there is no such file
+ * @throws {BadInputError} for a file that is no job, or no regular file
+ * @throws {StorageError} if it cannot be read
  */
-export function parseJob(text: string, path: string): JobRecord {
-  try {
-    const record = JSON.parse(text) as JobRecord;
-    if (isId(record.id) && JOB_STATES.includes(record.state)) return record;
-  } catch {
-    // The message below says all.
-  }
-  throw new BadInputError(`${path} is not a fine-tuning job: remove its folder`);
+export function readJob(path: string): JobRecord | undefined {
+  return readRecord(path, jobRecord);
 }

@@ -3,14 +3,14 @@
  * waits while requests wait, and a restart of the server continues it after its last checkpoint.
  */
 import { join, resolve } from "@std/path";
-import { StorageError } from "../errors.ts";
+import { GraftError, StorageError } from "../errors.ts";
 import { exists, makeDirectory, removeDirectory, replaceFile } from "../system/durable_files.ts";
-import { readSmallText } from "../system/small_file.ts";
 import { unixSeconds } from "../system/unix_time.ts";
 import { listCheckpoints } from "../train/checkpoint_files.ts";
 import { endOrphans } from "./end_orphans.ts";
+import { EventLog, type JobEvent } from "./event_log.ts";
 import type { FileStore, StoredFile } from "./file_store.ts";
-import { isId, type JobParameters, type JobRecord, newId, parseJob } from "./job_record.ts";
+import { isId, type JobParameters, type JobRecord, newId, readJob } from "./job_record.ts";
 import { MetricsTail } from "./metrics_tail.ts";
 import { startTraining } from "./training_process.ts";
 import type { ProcessEnd, YieldingProcess } from "./yielding_process.ts";
@@ -20,17 +20,6 @@ const TURN_MS = 1000;
 
 /** Kills after which a job fails. */
 const MOST_KILLS = 3;
-
-/** What happened in a job. */
-export interface JobEvent {
-  readonly id: string;
-  /** Seconds since 1970. */
-  readonly created: number;
-  readonly level: "info" | "warn" | "error";
-  readonly message: string;
-  /** Figures of a step. */
-  readonly data?: Readonly<Record<string, number>>;
-}
 
 /** A saved step that a job could go on from. */
 export interface JobCheckpoint {
@@ -59,6 +48,8 @@ export interface TrainingTurns {
 export interface JobsOptions {
   /** Folder of all jobs. */
   readonly folder: string;
+  /** Told of each job whose record cannot be read: the others go on. */
+  readonly onDamaged: (problem: string) => void;
   readonly files: FileStore;
   /** The base, as the command line names it. */
   readonly model: string;
@@ -90,11 +81,14 @@ export class Jobs {
     this.#options = { ...options, folder: resolve(options.folder) };
     makeDirectory(options.folder);
     for (const { name } of Deno.readDirSync(options.folder)) {
-      const path = join(options.folder, name, RECORD);
-      const text = isId(name) ? readSmallText(path) : undefined;
-      if (text === undefined) continue;
-      const record = parseJob(text, path);
-      this.#records.set(record.id, record);
+      if (!isId(name)) continue;
+      try {
+        const record = readJob(join(options.folder, name, RECORD));
+        if (record !== undefined) this.#records.set(name, record);
+      } catch (error) {
+        if (!(error instanceof GraftError)) throw error;
+        options.onDamaged(error.message);
+      }
     }
   }
 
@@ -135,7 +129,7 @@ export class Jobs {
     const copy = (part: string, file: StoredFile) =>
       replaceFile(
         join(data, `${part}.${extensionOf(file)}`),
-        Deno.readFileSync(this.#options.files.contentPath(file)),
+        this.#options.files.content(file),
       );
     copy("train", trainingFile);
     if (validationFile !== undefined) copy("valid", validationFile);
@@ -170,17 +164,9 @@ export class Jobs {
     return queued;
   }
 
-  /** Events of a job, the oldest first. */
-  events({ id }: JobRecord): readonly JobEvent[] {
-    const path = this.#eventsPath(id);
-    if (!exists(path)) return [];
-    return Deno.readTextFileSync(path).split("\n").flatMap((line) => {
-      try {
-        return [JSON.parse(line) as JobEvent];
-      } catch {
-        return []; // the empty end, or a line that a kill cut short
-      }
-    });
+  /** What happened in a job. */
+  events({ id }: Pick<JobRecord, "id">): EventLog {
+    return new EventLog(join(this.#options.folder, id, "events.jsonl"));
   }
 
   /** Checkpoints of a job, the newest first. */
@@ -340,14 +326,10 @@ export class Jobs {
       ...(data === undefined ? {} : { data }),
     };
     try {
-      Deno.writeTextFileSync(this.#eventsPath(id), JSON.stringify(event) + "\n", { append: true });
+      this.events({ id }).append(event);
     } catch {
       // A disk that is full: the job matters more.
     }
-  }
-
-  #eventsPath(id: string): string {
-    return join(this.#options.folder, id, "events.jsonl");
   }
 }
 

@@ -1,5 +1,6 @@
 /** Reads the lines that a training adds to its `metrics.jsonl`. */
-import { exists } from "../system/durable_files.ts";
+import { readAt } from "../system/read_at.ts";
+import { openRegularFile, regularFileSize } from "../system/regular_file.ts";
 
 /** A line in words, with its figures in OpenAI's names. */
 export interface StepMetrics {
@@ -23,32 +24,20 @@ export class MetricsTail {
 
   /** Lines behind those that were read. */
   #added(): readonly string[] {
-    if (!exists(this.path)) return [];
-    using file = Deno.openSync(this.path);
-    const { size } = file.statSync();
+    const size = regularFileSize(this.path);
+    if (size === undefined) return [];
+    using file = openRegularFile(this.path);
     // A resume drops the lines after its checkpoint.
     this.#read = Math.min(this.#read, size);
-    const bytes = readFrom(file, this.#read, size);
-    const whole = bytes.subarray(0, bytes.lastIndexOf(LINE_END) + 1);
+    const bytes = new Uint8Array(size - this.#read);
+    const there = bytes.subarray(0, readAt(file, this.#read, bytes));
+    const whole = there.subarray(0, there.lastIndexOf(LINE_END) + 1);
     this.#read += whole.length;
     return new TextDecoder().decode(whole).split("\n").slice(0, -1);
   }
 }
 
 const LINE_END = "\n".charCodeAt(0);
-
-/** Bytes of a file from `start` to `end`, or to where it ends. */
-function readFrom(file: Deno.FsFile, start: number, end: number): Uint8Array {
-  file.seekSync(start, Deno.SeekMode.Start);
-  const bytes = new Uint8Array(end - start);
-  let done = 0;
-  while (done < bytes.length) {
-    const count = file.readSync(bytes.subarray(done));
-    if (count === null) break;
-    done += count;
-  }
-  return bytes.subarray(0, done);
-}
 
 function metricsOf(text: string): StepMetrics | undefined {
   let line: Readonly<Record<string, unknown>>;

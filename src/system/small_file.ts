@@ -13,7 +13,10 @@ const MAX_BYTES = 16 << 20;
  * @throws {BadInputError} if it is not a regular file, or too large
  * @throws {StorageError} if it cannot be read
  */
-export function readSmallFile(path: string, maxBytes = MAX_BYTES): Uint8Array | undefined {
+export function readSmallFile(
+  path: string,
+  maxBytes = MAX_BYTES,
+): Uint8Array<ArrayBuffer> | undefined {
   const size = regularFileSize(path);
   if (size === undefined) return undefined;
   if (size > maxBytes) {

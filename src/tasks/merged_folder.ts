@@ -29,14 +29,18 @@ export function isMergedFolderName(name: string): boolean {
 /**
  * Share of the adapter's gain that a merged model keeps, by its certificate.
  *
- * @returns `undefined` if it was not measured
+ * @returns `undefined` if it was not measured, or the certificate is damaged
  */
 export function certifiedGainKept(folder: string): number | undefined {
   const text = readSmallText(join(folder, CERTIFICATE_FILE));
   if (text === undefined) return undefined;
-  const { method, candidates } = JSON.parse(text);
-  const chosen = candidates.find((candidate: { method: unknown }) => candidate.method === method);
-  return typeof chosen?.gain_kept === "number" ? chosen.gain_kept : undefined;
+  try {
+    const { method, candidates } = JSON.parse(text);
+    const chosen = candidates.find((candidate: { method: unknown }) => candidate.method === method);
+    return typeof chosen?.gain_kept === "number" ? chosen.gain_kept : undefined;
+  } catch {
+    return undefined; // the model, which was written before it, answers all the same
+  }
 }
 
 /** Whether a folder has a merged model: a merge puts it in its place as a whole. */

@@ -12,6 +12,7 @@ const DEADLINE = ["timeout", "--signal=KILL", "60"] as const;
 const NAMES = [
   "pipe",
   "adapter_model.safetensors",
+  `file-${"0".repeat(24)}/content`,
   `file-${"0".repeat(24)}/file.json`,
   `ftjob-${"0".repeat(24)}/job.json`,
   "genai_config.json",
@@ -42,7 +43,10 @@ Deno.test("no file that a user names, and none beside it, is opened where it is 
       "--config: BadInputError",
       "--data: BadInputError",
       "--jobs-dir: BadInputError",
+      "--jobs-dir, events: BadInputError",
+      "--jobs-dir, metrics: BadInputError",
       "--jobs-dir, an upload: BadInputError",
+      "--jobs-dir, an upload's content: BadInputError",
       "--model, a file: BadInputError",
       "--model, a folder: BadInputError",
       "--ort-lib: OrtLoadError",

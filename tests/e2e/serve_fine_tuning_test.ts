@@ -1,11 +1,14 @@
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import OpenAI, { toFile } from "openai";
+import { join } from "@std/path";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { jobEvents, jobMessages } from "../helpers/job_events.ts";
 import { hasOldHttp, servingWith } from "../helpers/serving.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 const NAME = "tiny-llama-genai-fp32";
+
+const NO_ID = "0".repeat(24);
 
 const ROWS = Array.from({ length: 12 }, (_, i) =>
   JSON.stringify({
@@ -93,9 +96,15 @@ Deno.test("openai's client: a file is uploaded, trained on, and the model that c
       await client.files.delete(file.id);
       await assertRejects(() => client.files.retrieve(file.id), OpenAI.NotFoundError);
     }
-    // It is still there after a restart.
+    for (const record of [`jobs/ftjob-${NO_ID}/job.json`, `files/file-${NO_ID}/file.json`]) {
+      Deno.mkdirSync(join(folder, record, ".."));
+      Deno.writeTextFileSync(join(folder, record), "{");
+    }
+    // It is still there after a restart, whatever else is damaged.
     await using server = await trainingIn(folder);
     const { client } = server;
+    assertEquals((await client.fineTuning.jobs.list()).data.length, 1);
+    assertEquals((await client.files.list()).data, []);
     const listed = (await client.models.list()).data.map(({ id }) => id);
     assertEquals(listed, [NAME, model]);
     const ask = async (model: string) =>
@@ -165,7 +174,7 @@ Deno.test("graft serve: a job that cannot train fails with its reason, and uploa
     for (
       const more of [
         { training_file: "file-../../etc/passwd" },
-        { training_file: `file-${"0".repeat(24)}` },
+        { training_file: `file-${NO_ID}` },
         { suffix: "../x" },
         { hyperparameters: { n_epochs: 0 } },
         { method: { type: "dpo" } },

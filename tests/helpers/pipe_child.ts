@@ -17,8 +17,11 @@ import { fileDigest } from "../../src/hub/digests.ts";
 import { filesUnder } from "../../src/hub/import_local.ts";
 import { hubSettings } from "../../src/hub/settings.ts";
 import { unpackTar } from "../../src/hub/tar.ts";
-import { FileStore } from "../../src/jobs/file_store.ts";
+import { BadInputError } from "../../src/errors.ts";
+import { EventLog } from "../../src/jobs/event_log.ts";
+import { FileStore, type StoredFile } from "../../src/jobs/file_store.ts";
 import { Jobs, type JobsOptions } from "../../src/jobs/jobs.ts";
+import { MetricsTail } from "../../src/jobs/metrics_tail.ts";
 import { loadAdapter } from "../../src/model/adapter_dir.ts";
 import { findModelFile } from "../../src/model/find_model.ts";
 import { loadOnnx } from "../../src/model/load_onnx.ts";
@@ -28,14 +31,23 @@ import { openMapped } from "../../src/system/mapped_file.ts";
 
 const [folder] = Deno.args;
 const pipe = join(folder, "pipe");
+const UPLOAD = { id: `file-${"0".repeat(24)}` } as StoredFile;
+
+/** What is told of a file that is passed over. */
+function refused(problem: string): never {
+  throw new BadInputError(problem);
+}
 
 const READERS: Readonly<Record<string, () => unknown>> = {
   "--adapter-path": () => loadAdapter(folder),
   "--auth-supernode-private-key": () => keepIdentity(folder, pipe),
   "--config": () => readTextFile(pipe),
   "--data": () => FileSource.open(pipe),
-  "--jobs-dir": () => new Jobs({ folder } as JobsOptions),
-  "--jobs-dir, an upload": () => new FileStore(folder).list(),
+  "--jobs-dir": () => new Jobs({ folder, onDamaged: refused } as unknown as JobsOptions),
+  "--jobs-dir, events": () => new EventLog(pipe).newest(1),
+  "--jobs-dir, metrics": () => new MetricsTail(pipe),
+  "--jobs-dir, an upload": () => new FileStore(folder, refused),
+  "--jobs-dir, an upload's content": () => new FileStore(folder, () => {}).content(UPLOAD),
   "--model, a file": () => loadOnnx(pipe),
   "--model, a folder": () => findModelFile(folder),
   "--ort-lib": () => openLibrary(pipe),

@@ -35,11 +35,12 @@ export function openFineTuning(
   flags: RequestFlags,
   { path, id, isBusy, adapters, turns, onNote }: FineTuningSurroundings,
 ): ServedFineTuning {
-  const files = new FileStore(join(folder, "files"));
+  const files = new FileStore(join(folder, "files"), onNote);
   const { jobMemoryBudget } = flags;
   const jobs = new Jobs({
     folder: join(folder, "jobs"),
     files,
+    onDamaged: onNote,
     model: path,
     flags: [
       ...runtimeArguments(flags),

@@ -49,9 +49,7 @@ export function getFile(parts: ServerParts): Handler {
 
 export function fileContent(parts: ServerParts): Handler {
   return (context) => {
-    const content = Deno.readFileSync(
-      fineTuningOf(parts).files.contentPath(foundFile(parts, context)),
-    );
+    const content = fineTuningOf(parts).files.content(foundFile(parts, context));
     return new Response(content, { headers: { "content-type": "application/octet-stream" } });
   };
 }

@@ -2,7 +2,8 @@
 import type { Context } from "hono";
 import { FINE_TUNE_PARAMETERS } from "../../finetune/parameters.ts";
 import { isFinal, type JobParameters, type JobRecord } from "../../jobs/job_record.ts";
-import type { JobCheckpoint, JobEvent, Jobs } from "../../jobs/jobs.ts";
+import type { JobEvent } from "../../jobs/event_log.ts";
+import type { JobCheckpoint, Jobs } from "../../jobs/jobs.ts";
 import type { StoredFile } from "../../jobs/file_store.ts";
 import { ApiError } from "../api_error.ts";
 import { parseBody } from "../parse_body.ts";
@@ -64,7 +65,7 @@ function parametersOf(request: FineTuningRequest): JobParameters {
 export function listJobs(parts: ServerParts): Handler {
   return (context) => {
     const all = fineTuningOf(parts).jobs.list();
-    return context.json(page(context, all.map((record) => jobJson(record))));
+    return context.json(pageOf(all.map((record) => jobJson(record)), asked(context)));
   };
 }
 
@@ -95,7 +96,9 @@ export const resumeJob = change("resume", ({ state }) => state === "paused");
 export function jobEvents(parts: ServerParts): Handler {
   return (context) => {
     const { jobs, record } = found(parts, context);
-    return context.json(page(context, jobs.events(record).toReversed().map(eventJson)));
+    const { limit, after } = asked(context);
+    const { events, hasMore } = jobs.events(record).newest(limit, after);
+    return context.json(page(events.map(eventJson), hasMore));
   };
 }
 
@@ -103,7 +106,7 @@ export function jobCheckpoints(parts: ServerParts): Handler {
   return (context) => {
     const { jobs, record } = found(parts, context);
     const all = jobs.checkpoints(record).map((checkpoint) => checkpointJson(record, checkpoint));
-    return context.json(page(context, all));
+    return context.json(pageOf(all, asked(context)));
   };
 }
 
@@ -117,23 +120,35 @@ function found(parts: ServerParts, context: Context): { jobs: Jobs; record: JobR
   });
 }
 
-/** Part of a list, after the item `after`, as OpenAI's clients ask for it. */
-function page<T extends { readonly id: string }>(context: Context, all: readonly T[]) {
+/** The part of a list that is asked for. */
+interface Asked {
+  /** The most items. */
+  readonly limit: number;
+  /** Id of the item before the first one. */
+  readonly after?: string;
+}
+
+function asked(context: Context): Asked {
   const limit = Number(context.req.query("limit") ?? LISTED);
   if (!Number.isInteger(limit) || limit < 1 || limit > MOST_LISTED) {
     throw new ApiError(400, `limit must be in 1 to ${MOST_LISTED}`, { param: "limit" });
   }
-  const after = context.req.query("after");
-  const start = after === undefined ? 0 : all.findIndex(({ id }) => id === after) + 1;
-  const data = all.slice(start, start + limit);
-  return {
-    object: "list",
-    data,
-    has_more: start + limit < all.length,
-    first_id: data[0]?.id ?? null,
-    last_id: data.at(-1)?.id ?? null,
-  };
+  return { limit, after: context.req.query("after") };
 }
+
+function pageOf<T extends { readonly id: string }>(all: readonly T[], { limit, after }: Asked) {
+  const start = after === undefined ? 0 : all.findIndex(({ id }) => id === after) + 1;
+  return page(all.slice(start, start + limit), start + limit < all.length);
+}
+
+/** Part of a list as OpenAI's clients expect it. */
+const page = <T extends { readonly id: string }>(data: readonly T[], hasMore: boolean) => ({
+  object: "list",
+  data,
+  has_more: hasMore,
+  first_id: data[0]?.id ?? null,
+  last_id: data.at(-1)?.id ?? null,
+});
 
 function jobJson(record: JobRecord) {
   const { parameters } = record;

@@ -1,0 +1,28 @@
+/** Reads what a folder is about: a small file of JSON in it. */
+import { basename, dirname } from "@std/path";
+import * as v from "valibot";
+import { BadInputError } from "../errors.ts";
+import { readSmallText } from "../system/small_file.ts";
+
+/**
+ * @param path in a folder named by the record's id
+ * @returns `undefined` if there is no such file
+ * @throws {BadInputError} for a file that is damaged, or no regular file
+ * @throws {StorageError} if it cannot be read
+ */
+export function readRecord<S extends v.GenericSchema<unknown, { readonly id: string }>>(
+  path: string,
+  schema: S,
+): v.InferOutput<S> | undefined {
+  const text = readSmallText(path);
+  if (text === undefined) return undefined;
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    // No schema takes `undefined`.
+  }
+  const { success, output } = v.safeParse(schema, value);
+  if (success && output.id === basename(dirname(path))) return output;
+  throw new BadInputError(`${path} is damaged: remove its folder`);
+}
