@@ -15,6 +15,7 @@ import { adapterCase } from "./power/cases/adapters.ts";
 import { checkpointCase } from "./power/cases/checkpoints.ts";
 import { mergeCases } from "./power/cases/merges.ts";
 import { pullCases } from "./power/cases/pulls.ts";
+import { removalCase } from "./power/cases/removals.ts";
 import { roundsCase } from "./power/cases/rounds.ts";
 import { saveCase } from "./power/cases/saves.ts";
 import { serviceCase } from "./power/cases/service.ts";
@@ -56,6 +57,7 @@ const cases = [
   adapterCase(join(work, "train"), GO_ON_EVERY),
   ...mergeCases(join(work, "base")),
   ...pullCases(join(work, "pull"), hub),
+  removalCase(),
   storeCase(),
   roundsCase(),
   serviceCase(join(work, "service"), GO_ON_EVERY),

@@ -14,7 +14,6 @@ import {
   makeDirectory,
   removeDirectory,
   replaceFile,
-  syncDirectory,
 } from "../system/durable_files.ts";
 import { runSystemctl } from "./systemctl.ts";
 import { UNITS } from "./units.ts";
@@ -61,14 +60,8 @@ export function copyProgram(program: string, paths: InstallPaths, report: Report
   makeDirectory(dirname(path));
   if (Deno.realPathSync(program) === path) return path;
   copyFile(program, path, 0o755);
-  syncFolders(paths);
   report(`Copied ${program} to ${path}`);
   return path;
-}
-
-/** Syncs the folder of the program, which may be new, and its parent folder. */
-function syncFolders(paths: InstallPaths): void {
-  for (const folder of [paths.program, dirname(paths.program)]) syncDirectory(folder);
 }
 
 /**
@@ -92,7 +85,6 @@ export async function copyModel(
   await writeModel(staged, { path: file, model: base.model }, base.model, () => Promise.resolve());
   staged.commit(true);
   readableByAll(target);
-  syncFolders(paths);
   report(`Copied ${dirname(file)} to ${target}`);
   return target;
 }
@@ -108,7 +100,6 @@ export function writeShared(
   makeDirectory(paths.program);
   replaceFile(path, new TextEncoder().encode(text));
   changeMode(path, 0o644);
-  syncFolders(paths);
   report(`Wrote ${path}`);
   return path;
 }

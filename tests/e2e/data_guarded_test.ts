@@ -6,6 +6,8 @@ import {
   assertStringIncludes,
 } from "@std/assert";
 import { Dataset, GuardedText, LocalText, type Message, prepareRows } from "../../src/data/mod.ts";
+import { ChildEndedError, TextChild } from "../../src/data/guard_child.ts";
+import { SETUP } from "../../src/data/guard_protocol.ts";
 import { BadInputError, EXIT, UsageError } from "../../src/errors.ts";
 import { processMemory } from "../../src/system/memory.ts";
 import { computedMs } from "../../src/system/process_work.ts";
@@ -154,6 +156,22 @@ Deno.test("a text process ends with its parent, even inside an expression", asyn
   parent.kill("SIGKILL");
   await parent.status;
   await until(() => computedMs(child) === undefined || undefined);
+});
+
+Deno.test("TextChild ends by itself once its heap is full, though nobody watches it", async () => {
+  const grow = "{% set ns = namespace(l=[1,2,3,4]) %}" +
+    "{% for a in range(40) %}{% set ns.l = ns.l + ns.l %}{% endfor %}";
+  using child = await TextChild.start(64);
+  await child.ask({ method: SETUP, args: [tinyFiles(grow)] });
+  let most = 0;
+  const look = setInterval(() => most = Math.max(most, child.use()?.memoryBytes ?? 0), 10);
+  try {
+    const rendering = child.ask({ method: "render", args: [CHAT, { addGenerationPrompt: true }] });
+    await assertRejects(() => rendering, ChildEndedError, "ended");
+  } finally {
+    clearInterval(look);
+  }
+  assert(most < 400e6, `it had ${most} bytes`);
 });
 
 const NO_END = "text work did not end within 0.5 s";

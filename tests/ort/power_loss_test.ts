@@ -4,6 +4,7 @@ import { activationCase } from "../../scripts/campaigns/power/cases/activations.
 import { checkpointCase } from "../../scripts/campaigns/power/cases/checkpoints.ts";
 import { modelCase } from "../../scripts/campaigns/power/cases/models.ts";
 import { pullCases } from "../../scripts/campaigns/power/cases/pulls.ts";
+import { removalCase } from "../../scripts/campaigns/power/cases/removals.ts";
 import { roundsCase } from "../../scripts/campaigns/power/cases/rounds.ts";
 import { saveCase } from "../../scripts/campaigns/power/cases/saves.ts";
 import { type PowerCase, replay } from "../../scripts/campaigns/power/replay.ts";
@@ -29,6 +30,7 @@ const CASES: readonly (readonly [title: string, one: PowerCase])[] = [
     checkpointCase("checkpoints", { steps: 8, saveEvery: 2 }),
   ],
   ["ActivationFile after a power loss has what was synced", activationCase()],
+  ["removeDirectory() after a power loss leaves all of the folder or nothing", removalCase()],
   ["saveAdapter() after a power loss leaves the older adapter or the new one", saveCase()],
   [
     "StagedDirectory after a power loss leaves nothing or the whole model, subfolders included",
