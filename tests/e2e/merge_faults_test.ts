@@ -43,10 +43,23 @@ function measuredArgs(path: string): string[] {
 /** Where a way of merging is written. */
 const unfinished = (path: string, way: MergeMethod) => unfinishedPath(join(path, "merged"), way, 1);
 
+/** Strace's log: beside the folder, whose contents are looked at. */
+const logOf = (path: string) => `${path}.strace`;
+
+/** A folder whose merges are watched by strace. */
+const inTracedDir = (body: (path: string) => Promise<void>) =>
+  inTempDir(async (path) => {
+    try {
+      await body(path);
+    } finally {
+      if (exists(logOf(path))) Deno.removeSync(logOf(path));
+    }
+  });
+
 /** Sends a signal at the first such system call on the model file of an unfinished folder. */
 function signalAt(path: string, way: MergeMethod, call: "write" | "fsync", signal: string) {
   const file = join(unfinished(path, way), "model.onnx");
-  const log = `${path}.strace`;
+  const log = logOf(path);
   const inject = ["-e", `trace=${call}`, "-e", `inject=${call}:signal=${signal}:when=1`];
   return { log, strace: [...SIGNALLING_STRACE, "-o", log, "-P", file, ...inject] };
 }
@@ -90,7 +103,7 @@ testWithTool(
   "strace",
   "graft merge stopped by SIGTERM while it measures leaves nothing behind",
   () =>
-    inTempDir(async (path) => {
+    inTracedDir(async (path) => {
       // What was rounded to nearest has been measured by then, and its scales tuned.
       const { strace } = signalAt(path, "scales", "write", "TERM");
       const { code, stderr } = await graftUnder(strace, ...measuredArgs(path));
@@ -105,7 +118,7 @@ testWithTool(
   "strace",
   "graft merge clears what a killed one left, and nothing of one that runs",
   () =>
-    inTempDir(async (path) => {
+    inTracedDir(async (path) => {
       const { strace } = signalAt(path, "nearest", "write", "KILL");
       await graftUnder(strace, ...measuredArgs(path));
       const own = [basename(unfinished(path, "nearest")), "train.jsonl"];
@@ -126,7 +139,7 @@ testWithTool(
   "strace",
   "graft merge does not replace a model that appeared while its own went to the disk",
   () =>
-    inTempDir(async (path) => {
+    inTracedDir(async (path) => {
       const args = mergeArgs(path, "--method", "nearest");
       using slow = await stoppedAt(path, "nearest", "fsync", args);
       const other = await graft(...args);

@@ -5,35 +5,40 @@ import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { forgetMapped, locateMapped, openMapped } from "../../src/system/mapped_file.ts";
 import { processMemory } from "../../src/system/memory.ts";
 
-async function temporary(bytes: Uint8Array): Promise<string> {
-  const path = await Deno.makeTempFile();
-  await Deno.writeFile(path, bytes);
-  return path;
+/** A file that is there until it is disposed of. */
+function temporary(bytes: Uint8Array): Disposable & { readonly path: string } {
+  const path = Deno.makeTempFileSync();
+  Deno.writeFileSync(path, bytes);
+  return { path, [Symbol.dispose]: () => Deno.removeSync(path) };
 }
 
 Deno.test("openMapped() shows a file's bytes, and an empty file as none", async () => {
-  const path = await temporary(Uint8Array.of(1, 2, 3));
+  using whole = temporary(Uint8Array.of(1, 2, 3));
+  const { path } = whole;
   using file = openMapped(path);
   assertEquals(file.bytes, Uint8Array.of(1, 2, 3));
   assertEquals(locateMapped(file.bytes.subarray(2)), { path, offset: 2 });
   assertEquals(locateMapped(new Uint8Array(3)), undefined);
-  const empty = await temporary(new Uint8Array(0));
-  using nothing = openMapped(empty);
+  using empty = temporary(new Uint8Array(0));
+  using nothing = openMapped(empty.path);
   assertEquals(nothing.bytes.byteLength, 0);
 });
 
 Deno.test("openMapped() reads through symbolic links and names the real file", async () => {
-  const path = await temporary(Uint8Array.of(9));
+  using whole = temporary(Uint8Array.of(9));
+  const { path } = whole;
   const link = `${path}.link`;
-  await Deno.symlink(path, link);
+  Deno.symlinkSync(path, link);
   using file = openMapped(link);
+  Deno.removeSync(link);
   assertEquals(file.path, link);
   assertEquals(locateMapped(file.bytes)?.path, path);
 });
 
 Deno.test("forgetMapped() takes bytes out of memory, which read the same again", async () => {
   const size = 16 * 2 ** 20;
-  const path = await temporary(new Uint8Array(size).fill(7));
+  using whole = temporary(new Uint8Array(size).fill(7));
+  const { path } = whole;
   using file = openMapped(path);
   const sum = () => file.bytes.reduce((total, byte) => total + byte, 0);
   assertEquals(sum(), 7 * size);
@@ -66,7 +71,8 @@ Deno.test("openMapped() names the path of what it cannot map", async () => {
 });
 
 Deno.test("disposing of a mapped file empties the views of it, and is harmless twice", async () => {
-  const file = openMapped(await temporary(Uint8Array.of(1, 2, 3)));
+  using whole = temporary(Uint8Array.of(1, 2, 3));
+  const file = openMapped(whole.path);
   const view = file.bytes.subarray(1);
   file[Symbol.dispose]();
   file[Symbol.dispose]();
@@ -76,7 +82,8 @@ Deno.test("disposing of a mapped file empties the views of it, and is harmless t
 
 Deno.test("pages of a mapped file stay out of anonymous memory, wrapped or read", async () => {
   const size = 32 * 2 ** 20;
-  const path = await temporary(new Uint8Array(size).fill(1));
+  using whole = temporary(new Uint8Array(size).fill(1));
+  const { path } = whole;
   using runner = createOrtRunner({ threads: 2 });
   const before = processMemory().anonymousBytes;
   using file = openMapped(path);
@@ -93,7 +100,8 @@ Deno.test("pages of a mapped file stay out of anonymous memory, wrapped or read"
 Deno.test("a wrapped range of a mapped file reads as the tensor it holds", async () => {
   const bytes = new Uint8Array(20);
   bytes.set(float32([2], [1.5, -2]).bytes, 12);
-  using file = openMapped(await temporary(bytes));
+  using whole = temporary(bytes);
+  using file = openMapped(whole.path);
   using runner = createOrtRunner({ threads: 2 });
   using wrapped = runner.wrap(tensor("float32", [2], file.bytes.subarray(12)));
   assertEquals([...toNumbers(wrapped.read())], [1.5, -2]);
