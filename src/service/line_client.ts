@@ -35,51 +35,45 @@ export class LineClient implements Connected {
    * a message reports to it.
    */
   async line(): Promise<string | undefined> {
-    let begun = performance.now();
-    const chunk = new Uint8Array(4096);
-    while (true) {
-      const end = this.#pending.indexOf(LF);
-      if (end >= 0) {
-        const line = new TextDecoder().decode(this.#pending.subarray(0, end)).replace(/\r$/, "");
-        this.#pending = this.#pending.slice(end + 1);
-        return line;
-      }
-      if (this.#pending.length > MAX_LINE_BYTES) {
-        return void await this.#refuse(`A line may have at most ${MAX_LINE_BYTES} bytes`);
-      }
-      const count = await this.#read(chunk, begun);
-      if (count === null) return undefined;
-      if (this.#pending.length === 0) begun = performance.now();
-      this.#pending = joined(this.#pending, chunk.subarray(0, count));
-    }
-  }
-
-  async #read(chunk: Uint8Array<ArrayBuffer>, begun: number): Promise<number | null> {
     const { idleMs, requestMs } = this.times;
-    const inLine = this.#pending.length > 0;
     // For the whole line: bytes that arrive one by one do not extend it.
-    const left = inLine ? begun + requestMs - performance.now() : idleMs;
-    const late = inLine
-      ? () => this.#refuse(`A line must be complete within ${requestMs / 1000} seconds`)
-      : () => this.close();
-    const timer = setTimeout(late, Math.max(0, left));
+    const forLine = () =>
+      deadline(
+        requestMs,
+        () => this.#refuse(`A line must be complete within ${requestMs / 1000} seconds`),
+      );
+    let bound = this.#pending.length > 0 ? forLine() : deadline(idleMs, () => this.close());
     try {
-      return await this.connection.read(chunk);
+      const chunk = new Uint8Array(4096);
+      while (true) {
+        const end = this.#pending.indexOf(LF);
+        if (end >= 0) {
+          const line = new TextDecoder().decode(this.#pending.subarray(0, end)).replace(/\r$/, "");
+          this.#pending = this.#pending.slice(end + 1);
+          return line;
+        }
+        if (this.#pending.length > MAX_LINE_BYTES) {
+          return void await this.#refuse(`A line may have at most ${MAX_LINE_BYTES} bytes`);
+        }
+        const count = await this.connection.read(chunk);
+        if (count === null) return undefined;
+        if (this.#pending.length === 0) {
+          bound[Symbol.dispose]();
+          bound = forLine();
+        }
+        this.#pending = joined(this.#pending, chunk.subarray(0, count));
+      }
     } finally {
-      clearTimeout(timer);
+      bound[Symbol.dispose]();
     }
   }
 
   /** Writes an answer within the time limit. */
   async write(json: string): Promise<void> {
     const bytes = encoder.encode(`${json}\n`);
-    const unread = setTimeout(() => this.close(), this.times.unreadMs);
-    try {
-      for (let done = 0; done < bytes.length;) {
-        done += await this.connection.write(bytes.subarray(done));
-      }
-    } finally {
-      clearTimeout(unread);
+    using _unread = deadline(this.times.unreadMs, () => this.close());
+    for (let done = 0; done < bytes.length;) {
+      done += await this.connection.write(bytes.subarray(done));
     }
   }
 
@@ -89,12 +83,10 @@ export class LineClient implements Connected {
 
   /** Writes a final message, if the client reads it at once, and ends the connection. */
   async leave(json: string): Promise<void> {
-    // The time begins with the event loop's next turn, which writes: a busy process may be late for both.
-    let bound = setTimeout(() => {
-      bound = setTimeout(() => this.close(), LAST_WORD_MS);
-    }, 0);
-    await this.connection.write(encoder.encode(`${json}\n`)).catch(() => {}); // it is closed already
-    clearTimeout(bound);
+    {
+      using _bound = deadline(LAST_WORD_MS, () => this.close());
+      await this.connection.write(encoder.encode(`${json}\n`)).catch(() => {}); // it is closed already
+    }
     this.close();
   }
 
@@ -105,6 +97,15 @@ export class LineClient implements Connected {
       // closed already
     }
   }
+}
+
+/**
+ * Calls a function after a time and one more turn of the event loop: in a process that was held up, timers
+ * come before what has arrived meanwhile.
+ */
+function deadline(ms: number, late: () => void): Disposable {
+  let timer = setTimeout(() => timer = setTimeout(late, 0), ms);
+  return { [Symbol.dispose]: () => clearTimeout(timer) };
 }
 
 function joined(a: Uint8Array, b: Uint8Array): Uint8Array<ArrayBuffer> {
