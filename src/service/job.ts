@@ -126,7 +126,7 @@ async function openCycle(
   if (found?.step === "found") {
     const { damagedLine, keptAs } = found;
     const why = damagedLine === undefined
-      ? "There was no journal"
+      ? "The journal was missing or had lost its end"
       : `The journal was damaged from line ${damagedLine} on (kept in ${keptAs})`;
     log("warning", `${why}: models ${found.models.join(", ") || "none"} were found`, {
       STEP: "found",

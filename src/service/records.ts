@@ -42,7 +42,7 @@ export type JournalEvent =
     readonly margin: number;
     readonly better: boolean;
   }
-  /** There are models without records: the journal was moved away, lost or damaged. */
+  /** There are models without records: the journal was moved away or damaged, or is older than they are. */
   | {
     readonly step: "found";
     /** The model that the link pointed to; `null` for the base. */
@@ -157,6 +157,11 @@ function after(standing: Standing, record: JournalRecord): Standing {
         promoted: [...standing.promoted, record.cycle],
       };
   }
+}
+
+/** The cycle whose model may be among the promoted ones before its promotion is recorded. */
+export function adopted({ last }: Standing): CycleName | undefined {
+  return last?.done === "evaluated" && last.verdict?.better ? last.name : undefined;
 }
 
 /** The name of the cycle after the last one, and after all models. */

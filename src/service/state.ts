@@ -18,6 +18,7 @@ import { HeldFolder } from "../system/held_folder.ts";
 import { keepDamage } from "./damage.ts";
 import { formatRecord, type ReadJournal } from "./journal.ts";
 import {
+  adopted,
   type CycleName,
   type JournalEvent,
   type JournalRecord,
@@ -77,7 +78,7 @@ export class ServiceState implements Disposable {
       for (const name of [CYCLES, MODELS]) held.makeFolder(name);
       const read = journalIn(held);
       const state = new ServiceState(folder, held, keepDamage(held, read), read.damage?.line);
-      if (state.records.length === 0) state.find();
+      state.find();
       state.settle();
       return state;
     } catch (error) {
@@ -114,10 +115,14 @@ export class ServiceState implements Disposable {
     this.#records.push(record);
   }
 
-  /** Records models that exist without a journal, so that none is lost and no name is reused. */
+  /**
+   * Records models of which the journal does not tell, because it is missing or has lost its end, so that
+   * no model is lost and no name is used again.
+   */
   protected find(): void {
     const models = modelNames(this.held);
-    if (models.length === 0) return;
+    const told = new Set([...this.standing.promoted, adopted(this.standing)]);
+    if (models.every((name) => told.has(name))) return;
     const name = linkedModel(this.held);
     const inUse = name !== null && models.includes(name) ? name : null;
     this.record({ step: "found", inUse, models });

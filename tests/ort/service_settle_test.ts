@@ -1,5 +1,6 @@
 import { assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
+import { nextCycle } from "../../src/service/records.ts";
 import { settle } from "../../src/service/settle.ts";
 import { ServiceState } from "../../src/service/state.ts";
 import { readEarlier, readInUse, readJournal } from "../../src/service/state_files.ts";
@@ -65,6 +66,32 @@ Deno.test("settle() keeps the model in use, and every byte of the journal, where
       using state = ServiceState.open(folder);
       assertEquals([state.rollBack(), state.damagedLine], ["0001", undefined]);
       assertEquals(readInUse(folder).name, "0001");
+    }
+  }));
+
+Deno.test("settle() keeps the model in use, and uses no name again, where the journal has lost its end", () =>
+  inTempDir((root) => {
+    // Nothing of the second model, something of it, and a cut within a line.
+    for (const [lines, more] of [[0, 0], [3, 0], [4, 0], [5, 0], [5, 20], [7, 0]]) {
+      const folder = join(root, `${lines}-${more}`);
+      serviceFolder(folder);
+      const path = join(folder, "journal");
+      const bytes = Deno.readFileSync(path);
+      let end = 0;
+      for (let i = 0; i < lines; i++) end = bytes.indexOf(0x0a, end) + 1;
+      Deno.truncateSync(path, end + more);
+      settled(folder);
+      assertEquals(readInUse(folder).name, "0002", `${lines} lines`);
+      const { records } = readJournal(folder);
+      const found = records.at(-1)!;
+      const models = ["0001", "0002"];
+      assertEquals(found, { step: "found", inUse: "0002", models, at: found.at }, `${lines} lines`);
+      settled(folder);
+      assertEquals(readJournal(folder).records.length, records.length);
+      assertEquals(readEarlier(folder).map(({ name }) => name), ["0001"]);
+      using state = ServiceState.open(folder);
+      assertEquals(nextCycle(state.standing), "0003");
+      assertEquals(state.rollBack(), "0001");
     }
   }));
 
