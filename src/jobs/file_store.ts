@@ -1,8 +1,9 @@
 /** Uploaded files, a folder each: what a client uploaded, and what it is. */
 import { join } from "@std/path";
 import * as v from "valibot";
-import { GraftError, StorageError } from "../errors.ts";
+import { BadInputError, GraftError, StorageError } from "../errors.ts";
 import { makeDirectory, removeDirectory, replaceDirectory } from "../system/durable_files.ts";
+import { regularFileSize } from "../system/regular_file.ts";
 import { readSmallFile } from "../system/small_file.ts";
 import { unixSeconds } from "../system/unix_time.ts";
 import { isId, newId } from "./job_record.ts";
@@ -29,7 +30,7 @@ export class FileStore {
 
   /**
    * @param folder is made if it is missing
-   * @param onDamaged told of each upload whose record cannot be read: it is as if it were not there
+   * @param onDamaged told of each upload that is damaged: it is as if it were not there
    */
   constructor(folder: string, onDamaged: (problem: string) => void) {
     this.#folder = folder;
@@ -67,7 +68,7 @@ export class FileStore {
   content({ id }: StoredFile): Uint8Array<ArrayBuffer> {
     const path = join(this.#folder, id, CONTENT);
     const bytes = readSmallFile(path, Infinity);
-    if (bytes === undefined) throw new StorageError(`${path} is missing: upload the file again`);
+    if (bytes === undefined) throw new StorageError(`${path} was removed: upload the file again`);
     return bytes;
   }
 
@@ -98,6 +99,10 @@ export class FileStore {
   }
 
   #read(id: string): StoredFile | undefined {
-    return readRecord(join(this.#folder, id, RECORD), storedFile);
+    const file = readRecord(join(this.#folder, id, RECORD), storedFile);
+    if (file === undefined) return undefined;
+    const path = join(this.#folder, id, CONTENT);
+    if (regularFileSize(path) === file.bytes) return file;
+    throw new BadInputError(`${path} is missing or damaged: remove its folder`);
   }
 }

@@ -67,21 +67,32 @@ Deno.test("Jobs passes over a job whose record is damaged, says which, and opens
     assertStringIncludes(told.join(), "not a regular file");
   }));
 
-Deno.test("FileStore passes over an upload whose record is damaged, says which, and has the others", () =>
+Deno.test("FileStore passes over an upload that is damaged, says which, and has the others", () =>
   inTempDir((folder) => {
     const { id: other } = new FileStore(folder, () => {}).add("x", "fine-tune", new Uint8Array(3));
-    const path = join(folder, FILE, "file.json");
-    for (const text of damaged(file)) {
-      write(path, text);
+    const [path, content] = ["file.json", "content"].map((name) => join(folder, FILE, name));
+    const isPassedOver = (problem: string, which: string) => {
       const told: string[] = [];
       const files = new FileStore(folder, (problem) => told.push(problem));
-      assertEquals(files.list().map(({ id }) => id), [other], text);
+      assertEquals(files.list().map(({ id }) => id), [other], which);
       assertEquals(files.get(FILE), undefined);
-      assertEquals(told, [`${path} is damaged: remove its folder`], text);
+      assertEquals(told, [problem], which);
+    };
+    write(content, "abc");
+    for (const text of damaged(file)) {
+      write(path, text);
+      isPassedOver(`${path} is damaged: remove its folder`, text);
     }
     write(path, JSON.stringify(file));
     const files = new FileStore(folder, () => {});
     assertEquals(files.get(FILE), file);
+    assertEquals(new TextDecoder().decode(files.content(file)), "abc");
+    for (const text of ["", "ab", "abcd"]) {
+      write(content, text);
+      isPassedOver(`${content} is missing or damaged: remove its folder`, text);
+    }
+    Deno.removeSync(content);
+    isPassedOver(`${content} is missing or damaged: remove its folder`, "none");
   }));
 
 Deno.test("certifiedGainKept() of a damaged certificate is that of none", () =>

@@ -12,7 +12,7 @@ function temporary(bytes: Uint8Array): Disposable & { readonly path: string } {
   return { path, [Symbol.dispose]: () => Deno.removeSync(path) };
 }
 
-Deno.test("openMapped() shows a file's bytes, and an empty file as none", async () => {
+Deno.test("openMapped() shows a file's bytes, and an empty file as none", () => {
   using whole = temporary(Uint8Array.of(1, 2, 3));
   const { path } = whole;
   using file = openMapped(path);
@@ -24,7 +24,7 @@ Deno.test("openMapped() shows a file's bytes, and an empty file as none", async 
   assertEquals(nothing.bytes.byteLength, 0);
 });
 
-Deno.test("openMapped() reads through symbolic links and names the real file", async () => {
+Deno.test("openMapped() reads through symbolic links and names the real file", () => {
   using whole = temporary(Uint8Array.of(9));
   const { path } = whole;
   const link = `${path}.link`;
@@ -35,7 +35,7 @@ Deno.test("openMapped() reads through symbolic links and names the real file", a
   assertEquals(locateMapped(file.bytes)?.path, path);
 });
 
-Deno.test("forgetMapped() takes bytes out of memory, which read the same again", async () => {
+Deno.test("forgetMapped() takes bytes out of memory, which read the same again", () => {
   const size = 16 * 2 ** 20;
   using whole = temporary(new Uint8Array(size).fill(7));
   const { path } = whole;
@@ -70,7 +70,7 @@ Deno.test("openMapped() names the path of what it cannot map", async () => {
   }
 });
 
-Deno.test("disposing of a mapped file empties the views of it, and is harmless twice", async () => {
+Deno.test("disposing of a mapped file empties the views of it, and is harmless twice", () => {
   using whole = temporary(Uint8Array.of(1, 2, 3));
   const file = openMapped(whole.path);
   const view = file.bytes.subarray(1);
@@ -80,7 +80,7 @@ Deno.test("disposing of a mapped file empties the views of it, and is harmless t
   assertEquals(file.bytes.byteLength, 0);
 });
 
-Deno.test("pages of a mapped file stay out of anonymous memory, wrapped or read", async () => {
+Deno.test("pages of a mapped file stay out of anonymous memory, wrapped or read", () => {
   const size = 32 * 2 ** 20;
   using whole = temporary(new Uint8Array(size).fill(1));
   const { path } = whole;
@@ -97,7 +97,7 @@ Deno.test("pages of a mapped file stay out of anonymous memory, wrapped or read"
   assert(grownBytes < size / 2, `${grownBytes} bytes`);
 });
 
-Deno.test("a wrapped range of a mapped file reads as the tensor it holds", async () => {
+Deno.test("a wrapped range of a mapped file reads as the tensor it holds", () => {
   const bytes = new Uint8Array(20);
   bytes.set(float32([2], [1.5, -2]).bytes, 12);
   using whole = temporary(bytes);

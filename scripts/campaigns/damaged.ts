@@ -1,0 +1,45 @@
+/**
+ * Each file that a service keeps is damaged in each way, one at a time: the service answers all the same,
+ * with the model before if need be, and no request and no verb ends in an error of graft's own.
+ *
+ * usage: deno task campaign:damaged [SHARE]  (default: 1)
+ */
+import { join } from "@std/path";
+import { DAMAGES, filesUnder } from "./damaged/damages.ts";
+import { faultsOf } from "./damaged/faults.ts";
+import { fillFolders } from "./damaged/service_folders.ts";
+
+const [given = "1"] = Deno.args;
+const share = Number(given);
+if (!(share > 0 && share <= 1)) {
+  console.error(`graft: SHARE must be > 0 and <= 1: current value is ${given}`);
+  Deno.exit(2);
+}
+
+const work = await Deno.makeTempDir({ prefix: "graft-damaged-" });
+const [whole, root] = ["whole", "root"].map((name) => join(work, name));
+let [cases, failures] = [0, 0];
+try {
+  // Paths are part of what is kept.
+  await fillFolders(root);
+  Deno.renameSync(root, whole);
+  const files = filesUnder(whole).filter((path) => !path.startsWith("data/"));
+  let i = 0;
+  for (const [damage, make] of Object.entries(DAMAGES)) {
+    for (const path of files) {
+      if (Math.floor(++i * share) === Math.floor((i - 1) * share)) continue;
+      await new Deno.Command("cp", { args: ["-a", whole, root] }).output();
+      make(join(root, path));
+      const faults = await faultsOf(root, true);
+      await Deno.remove(root, { recursive: true });
+      cases++;
+      if (faults.length === 0) continue;
+      failures++;
+      console.log(JSON.stringify({ path, damage, faults }));
+    }
+  }
+} finally {
+  await Deno.remove(work, { recursive: true });
+}
+console.log(JSON.stringify({ cases, failures }));
+Deno.exitCode = failures === 0 ? 0 : 1;
