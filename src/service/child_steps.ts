@@ -1,13 +1,14 @@
 /** The job's steps as separate processes: `graft train`, `merge` and `eval` on a cycle's folder. */
 import { join, resolve } from "@std/path";
 import { TextLineStream } from "@std/streams";
-import { EXIT } from "../errors.ts";
+import { EXIT, GraftError } from "../errors.ts";
 import type { ColumnNames } from "../data/rows.ts";
 import { exists, removeDirectory, replaceFile } from "../system/durable_files.ts";
 import type { Log } from "../system/journal_log.ts";
 import { endOrphans } from "../jobs/end_orphans.ts";
 import { writeKernelFile } from "../system/kernel_files.ts";
 import { startSelf } from "../system/own_process.ts";
+import { readSmallFile } from "../system/small_file.ts";
 import { hasCheckpoints } from "../train/checkpoint_files.ts";
 import type { CycleData, JobSteps, StepEnd } from "./job.ts";
 import type { Score } from "./records.ts";
@@ -76,7 +77,7 @@ export class ChildSteps implements JobSteps, Disposable {
     // since.
     replaceFile(join(cycle, "train.yaml"), new TextEncoder().encode(trainConfig));
     replaceFile(join(cycle, LEARNED), new Uint8Array(snapshot.learned.buffer));
-    const before = inUse === null ? undefined : learnedBy(inUse);
+    const before = inUse === null ? undefined : learnedBy(inUse, this.log);
     const forgotten = before === undefined ? 0 : countMissing(before, snapshot.all);
     return { ...snapshot, forgotten };
   }
@@ -167,9 +168,16 @@ export class ChildSteps implements JobSteps, Disposable {
   }
 }
 
-function learnedBy(model: string): BigUint64Array | undefined {
-  const path = join(model, LEARNED);
-  return exists(path) ? decodeDigests(Deno.readFileSync(path)) : undefined;
+/** Digests of the rows that a model learned from; `undefined` if they are not there, or cannot be read. */
+function learnedBy(model: string, log: Log): BigUint64Array | undefined {
+  try {
+    const bytes = readSmallFile(join(model, LEARNED), Infinity);
+    return bytes === undefined ? undefined : decodeDigests(bytes);
+  } catch (error) {
+    if (!(error instanceof GraftError)) throw error;
+    log("warning", `${error.message}: rows that are no longer there are not counted`);
+    return undefined;
+  }
 }
 
 function endOf({ code, signal, message }: Ended): StepEnd {

@@ -20,6 +20,7 @@ const NAMES = [
   "metrics.jsonl",
   "models--org--tiny/refs/main",
   "names/mill",
+  "task/task.json",
   "tokenizer.json",
 ];
 
@@ -47,6 +48,8 @@ Deno.test("no file that a user names, and none beside it, is opened where it is 
       "--jobs-dir, metrics: BadInputError",
       "--jobs-dir, an upload: BadInputError",
       "--jobs-dir, an upload's content: BadInputError",
+      "a box's task: BadInputError",
+      "a box's work: BadInputError",
       "--model, a file: BadInputError",
       "--model, a folder: BadInputError",
       "--ort-lib: OrtLoadError",

@@ -10,6 +10,8 @@ import { readChosenMemory } from "../../src/finetune/chosen_memory.ts";
 import { MetricsFile } from "../../src/finetune/metrics_file.ts";
 import { readTextFile } from "../../src/system/small_file.ts";
 import { keepIdentity } from "../../src/fleet/rounds/node_files.ts";
+import { Spool } from "../../src/fleet/rounds/spool.ts";
+import { claimWork } from "../../src/fleet/rounds/work_folder.ts";
 import { FileSource } from "../../src/data/io/file_source.ts";
 import { AdapterStore } from "../../src/hub/adapter_store.ts";
 import { RepositoryFolder } from "../../src/hub/cache.ts";
@@ -48,6 +50,8 @@ const READERS: Readonly<Record<string, () => unknown>> = {
   "--jobs-dir, metrics": () => new MetricsTail(pipe),
   "--jobs-dir, an upload": () => new FileStore(folder, refused),
   "--jobs-dir, an upload's content": () => new FileStore(folder, () => {}).content(UPLOAD),
+  "a box's task": () => new Spool(folder).readTask(),
+  "a box's work": () => claimWork(folder, "x"),
   "--model, a file": () => loadOnnx(pipe),
   "--model, a folder": () => findModelFile(folder),
   "--ort-lib": () => openLibrary(pipe),

@@ -1,6 +1,7 @@
 import { assert, assertAlmostEquals, assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import { BadInputError } from "../../src/errors.ts";
+import { type ChildSettings, ChildSteps } from "../../src/service/child_steps.ts";
 import { takeSnapshot } from "../../src/service/snapshot.ts";
 import { pairs, requests } from "../helpers/training_runs.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
@@ -103,3 +104,23 @@ Deno.test("takeSnapshot() finds no data where there is none, and refuses what is
     );
   });
 });
+
+Deno.test("ChildSteps.snapshot() goes on without the digests of what the model in use learned, if they are damaged", () =>
+  withData({ "a.csv": requests(30) }, async (from, into) => {
+    const model = `${into}-model`;
+    const damages: readonly ((path: string) => unknown)[] = [
+      (path) => Deno.writeFileSync(path, new Uint8Array(7)),
+      (path) => Deno.mkdirSync(path),
+      (path) => Deno.symlinkSync("nowhere", path),
+      (path) => new Deno.Command("mkfifo", { args: [path] }).outputSync(),
+    ];
+    for (const [i, damage] of damages.entries()) {
+      Deno.mkdirSync(model);
+      damage(join(model, "rows"));
+      const settings = { data: from, trainConfig: "", ...SPLIT } as ChildSettings;
+      using steps = new ChildSteps(settings, () => {}, AbortSignal.abort());
+      const snapshot = await steps.snapshot(`${into}-${i}`, model);
+      assertEquals(snapshot?.forgotten, 0);
+      Deno.removeSync(model, { recursive: true });
+    }
+  }));

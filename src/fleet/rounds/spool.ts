@@ -11,6 +11,7 @@
 import { join } from "@std/path";
 import { BadInputError } from "../../errors.ts";
 import { exists, removeDirectory, replaceDirectory } from "../../system/durable_files.ts";
+import { readSmallFile } from "../../system/small_file.ts";
 import type { MessageHeader, ReplyError } from "../flower/message.ts";
 import { decodeNpy, encodeNpy } from "../flower/npy.ts";
 import { isObjectId } from "../flower/objects.ts";
@@ -153,17 +154,10 @@ function filesOf(
 }
 
 function readJson(path: string): Record<string, unknown> | undefined {
-  let text: string;
+  const bytes = readSmallFile(path, LARGEST_JSON);
+  if (bytes === undefined) return undefined;
   try {
-    const bytes = Deno.readFileSync(path);
-    if (bytes.length > LARGEST_JSON) throw new BadInputError(`${path} is too large`);
-    text = new TextDecoder().decode(bytes);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
-  try {
-    const value = JSON.parse(text);
+    const value = JSON.parse(new TextDecoder().decode(bytes));
     if (typeof value === "object" && value !== null) return value;
   } catch {
     // The message below says all.
@@ -173,7 +167,8 @@ function readJson(path: string): Record<string, unknown> | undefined {
 
 function readAdapter(folder: string): Float32Array<ArrayBuffer> | undefined {
   const path = join(folder, ADAPTER);
-  return exists(path) ? decodeNpy(Deno.readFileSync(path), path) : undefined;
+  const bytes = readSmallFile(path, Infinity);
+  return bytes === undefined ? undefined : decodeNpy(bytes, path);
 }
 
 function settingsOf(value: unknown): Settings {

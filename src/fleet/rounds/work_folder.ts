@@ -7,6 +7,7 @@ import {
   removeFile,
   replaceFile,
 } from "../../system/durable_files.ts";
+import { readSmallText } from "../../system/small_file.ts";
 import { hasCheckpoints } from "../../train/checkpoint_files.ts";
 import { TRAINED } from "./box_config.ts";
 
@@ -23,12 +24,13 @@ export interface ClaimedWork {
 
 /** Takes the folder for a task; what is there of another one is removed. */
 export function claimWork(work: string, task: string): ClaimedWork {
-  if (readText(join(work, NAME)) !== task) {
+  if (readSmallText(join(work, NAME)) !== task) {
     removeWork(work);
     makeDirectory(work);
     writeText(join(work, NAME), task);
   }
-  const attempt = Number(readText(join(work, ATTEMPTS)) ?? 0) + 1;
+  // Damaged, it counts as none: as "NaN" it would never reach the most.
+  const attempt = (Number(readSmallText(join(work, ATTEMPTS))) || 0) + 1;
   writeText(join(work, ATTEMPTS), String(attempt));
   return { resume: hasCheckpoints(join(work, TRAINED, "checkpoints")), attempt };
 }
@@ -41,10 +43,6 @@ export function forgiveAttempt(work: string): void {
 /** Removes what is there of a task that has been replied to. */
 export function removeWork(work: string): void {
   if (exists(work)) removeDirectory(work);
-}
-
-function readText(path: string): string | undefined {
-  return exists(path) ? Deno.readTextFileSync(path) : undefined;
 }
 
 function writeText(path: string, text: string): void {
