@@ -7,7 +7,7 @@ import { regularFileSize } from "../system/regular_file.ts";
 import { readSmallFile } from "../system/small_file.ts";
 import { unixSeconds } from "../system/unix_time.ts";
 import { isId, newId } from "./job_record.ts";
-import { readRecord } from "./read_record.ts";
+import { readRecord, readRecords } from "./read_record.ts";
 
 const storedFile = v.object({
   /** `file-…` */
@@ -35,24 +35,19 @@ export class FileStore {
   constructor(folder: string, onDamaged: (problem: string) => void) {
     this.#folder = folder;
     makeDirectory(folder);
-    for (const id of this.#ids()) {
-      try {
-        this.#read(id);
-      } catch (error) {
-        onDamaged((error as Error).message);
-      }
-    }
+    this.#readAll(onDamaged);
   }
 
   /** The newest first. */
   list(): readonly StoredFile[] {
-    return this.#ids().flatMap((id) => this.get(id) ?? [])
-      .sort((a, b) => b.created - a.created || a.id.localeCompare(b.id));
+    return this.#readAll(() => {}).toSorted((a, b) =>
+      b.created - a.created || a.id.localeCompare(b.id)
+    );
   }
 
   get(id: string): StoredFile | undefined {
     try {
-      return isId(id) ? this.#read(id) : undefined;
+      return this.#read(id);
     } catch (error) {
       if (error instanceof GraftError) return undefined;
       throw error;
@@ -94,11 +89,12 @@ export class FileStore {
     removeDirectory(join(this.#folder, id));
   }
 
-  #ids(): string[] {
-    return Array.from(Deno.readDirSync(this.#folder), ({ name }) => name).filter(isId);
+  #readAll(onDamaged: (problem: string) => void): readonly StoredFile[] {
+    return readRecords(this.#folder, (name) => this.#read(name), onDamaged);
   }
 
   #read(id: string): StoredFile | undefined {
+    if (!isId(id)) return undefined;
     const file = readRecord(join(this.#folder, id, RECORD), storedFile);
     if (file === undefined) return undefined;
     const path = join(this.#folder, id, CONTENT);

@@ -3,7 +3,7 @@
  * waits while requests wait, and a restart of the server continues it after its last checkpoint.
  */
 import { join, resolve } from "@std/path";
-import { GraftError, StorageError } from "../errors.ts";
+import { StorageError } from "../errors.ts";
 import { exists, makeDirectory, removeDirectory, replaceFile } from "../system/durable_files.ts";
 import { unixSeconds } from "../system/unix_time.ts";
 import { listCheckpoints } from "../train/checkpoint_files.ts";
@@ -12,6 +12,7 @@ import { EventLog, type JobEvent } from "./event_log.ts";
 import type { FileStore, StoredFile } from "./file_store.ts";
 import { isId, type JobParameters, type JobRecord, newId, readJob } from "./job_record.ts";
 import { MetricsTail } from "./metrics_tail.ts";
+import { readRecords } from "./read_record.ts";
 import { startTraining } from "./training_process.ts";
 import type { ProcessEnd, YieldingProcess } from "./yielding_process.ts";
 
@@ -80,15 +81,10 @@ export class Jobs {
   constructor(options: JobsOptions) {
     this.#options = { ...options, folder: resolve(options.folder) };
     makeDirectory(options.folder);
-    for (const { name } of Deno.readDirSync(options.folder)) {
-      if (!isId(name)) continue;
-      try {
-        const record = readJob(join(options.folder, name, RECORD));
-        if (record !== undefined) this.#records.set(name, record);
-      } catch (error) {
-        if (!(error instanceof GraftError)) throw error;
-        options.onDamaged(error.message);
-      }
+    const read = (name: string) =>
+      isId(name) ? readJob(join(options.folder, name, RECORD)) : undefined;
+    for (const record of readRecords(options.folder, read, options.onDamaged)) {
+      this.#records.set(record.id, record);
     }
   }
 

@@ -1,7 +1,7 @@
 /** Reads what a folder is about: a small file of JSON in it. */
 import { basename, dirname } from "@std/path";
 import * as v from "valibot";
-import { BadInputError } from "../errors.ts";
+import { BadInputError, GraftError } from "../errors.ts";
 import { readSmallText } from "../system/small_file.ts";
 
 /**
@@ -25,4 +25,26 @@ export function readRecord<S extends v.GenericSchema<unknown, { readonly id: str
   const { success, output } = v.safeParse(schema, value);
   if (success && output.id === basename(dirname(path))) return output;
   throw new BadInputError(`${path} is damaged: remove its folder`);
+}
+
+/**
+ * The records of all folders in a folder that have one.
+ *
+ * @param read of a folder's name; throws where the record is damaged
+ * @param onDamaged told of each record that cannot be read, which is passed over
+ */
+export function readRecords<T>(
+  folder: string,
+  read: (name: string) => T | undefined,
+  onDamaged: (problem: string) => void,
+): readonly T[] {
+  return [...Deno.readDirSync(folder)].flatMap(({ name }) => {
+    try {
+      return read(name) ?? [];
+    } catch (error) {
+      if (!(error instanceof GraftError)) throw error;
+      onDamaged(error.message);
+      return [];
+    }
+  });
 }
