@@ -5,7 +5,7 @@
  * usage: deno task campaign:damaged [SHARE]  (default: 1)
  */
 import { join } from "@std/path";
-import { DAMAGES, filesUnder } from "./damaged/damages.ts";
+import { DAMAGES, regularFilesIn } from "./damaged/damages.ts";
 import { faultsOf } from "./damaged/faults.ts";
 import { fillFolders } from "./damaged/service_folders.ts";
 
@@ -23,20 +23,18 @@ try {
   // Paths are part of what is kept.
   await fillFolders(root);
   Deno.renameSync(root, whole);
-  const files = filesUnder(whole).filter((path) => !path.startsWith("data/"));
-  let i = 0;
-  for (const [damage, make] of Object.entries(DAMAGES)) {
-    for (const path of files) {
-      if (Math.floor(++i * share) === Math.floor((i - 1) * share)) continue;
-      await new Deno.Command("cp", { args: ["-a", whole, root] }).output();
-      make(join(root, path));
-      const faults = await faultsOf(root, true);
-      await Deno.remove(root, { recursive: true });
-      cases++;
-      if (faults.length === 0) continue;
-      failures++;
-      console.log(JSON.stringify({ path, damage, faults }));
-    }
+  const files = regularFilesIn(whole).filter((path) => !path.startsWith("data/"));
+  const all = Object.keys(DAMAGES).flatMap((damage) => files.map((path) => ({ damage, path })));
+  const isTaken = (_: unknown, i: number) => Math.floor((i + 1) * share) > Math.floor(i * share);
+  for (const { damage, path } of all.filter(isTaken)) {
+    await new Deno.Command("cp", { args: ["-a", whole, root] }).output();
+    DAMAGES[damage](join(root, path));
+    const faults = await faultsOf(root, true);
+    await Deno.remove(root, { recursive: true });
+    cases++;
+    if (faults.length === 0) continue;
+    failures++;
+    console.log(JSON.stringify({ path, damage, faults }));
   }
 } finally {
   await Deno.remove(work, { recursive: true });

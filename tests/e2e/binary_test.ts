@@ -2,6 +2,7 @@
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { join } from "@std/path";
 import { VERSION } from "../../mod.ts";
+import { filesIn } from "../helpers/files_in.ts";
 import { saveRandomAdapter } from "../helpers/adapter_folder.ts";
 import {
   arm64Binary,
@@ -43,14 +44,6 @@ function checkVector(stdout: string): void {
   assert(Math.abs(norm - 1) < 1e-5, `${norm}`);
 }
 
-/** Files under a folder, by their path from it. */
-function filesUnder(folder: string, under = ""): string[] {
-  return [...Deno.readDirSync(join(folder, under))].flatMap(({ name, isDirectory }) => {
-    const path = join(under, name);
-    return isDirectory ? filesUnder(folder, path) : [path];
-  });
-}
-
 async function sha256(path: string): Promise<string> {
   const digest = await crypto.subtle.digest("SHA-256", await Deno.readFile(path));
   return new Uint8Array(digest).toHex();
@@ -65,7 +58,7 @@ test("the binary tells its version, commit, Deno, ONNX Runtime and providers", a
 
 test("the binary's library is unpacked once, under its digest", async ({ cache, options }) => {
   checkVector(await printed(binary, EMBED, options));
-  const [file, ...more] = filesUnder(join(cache, "unpacked"));
+  const [file, ...more] = filesIn(join(cache, "unpacked"));
   assertEquals(more, []);
   const path = join(cache, "unpacked", file);
   assertEquals((await sha256(path)).slice(0, 32), file.split("/")[0]);
@@ -76,13 +69,13 @@ test("the binary's library is unpacked once, under its digest", async ({ cache, 
 
 test("a copy that is no whole one is made again, and what a kill left goes", async ({ cache, options }) => {
   await printed(binary, ["--version"], options);
-  const [file] = filesUnder(join(cache, "unpacked"));
+  const [file] = filesIn(join(cache, "unpacked"));
   const path = join(cache, "unpacked", file);
   const { size } = Deno.statSync(path);
   Deno.truncateSync(path, 1000);
   Deno.writeTextFileSync(join(path, "..", ".unfinished-x"), "half");
   checkVector(await printed(binary, EMBED, options));
-  assertEquals(filesUnder(join(cache, "unpacked")), [file]);
+  assertEquals(filesIn(join(cache, "unpacked")), [file]);
   assertEquals(Deno.statSync(path).size, size);
 });
 
@@ -91,7 +84,7 @@ test("another release's copy of the library goes where no process uses it", asyn
   Deno.mkdirSync(old, { recursive: true });
   Deno.writeTextFileSync(join(old, "libonnxruntime.so.1"), "old");
   checkVector(await printed(binary, EMBED, options));
-  const copies = filesUnder(join(cache, "unpacked"));
+  const copies = filesIn(join(cache, "unpacked"));
   assertEquals([copies.length, copies.includes(`${"0".repeat(32)}/libonnxruntime.so.1`)], [
     1,
     false,
@@ -101,7 +94,7 @@ test("another release's copy of the library goes where no process uses it", asyn
 test("binaries that start at once all work, with one copy", async ({ cache, options }) => {
   const all = Array.from({ length: 4 }, () => printed(binary, EMBED, options));
   (await Promise.all(all)).forEach(checkVector);
-  assertEquals(filesUnder(join(cache, "unpacked")).length, 1);
+  assertEquals(filesIn(join(cache, "unpacked")).length, 1);
 });
 
 test("a cache folder that cannot be made costs memory and a note", async ({ folder }) => {
@@ -191,7 +184,7 @@ test("the binary draws the pictures of a report", async ({ folder, options }) =>
   const report = join(folder, "report");
   const words = ["analyze", "--model", modelDir(model), "--adapter-path", "lamp"];
   await printed(binary, [...words, "--report", report, "--layers", "1"], options);
-  const names = filesUnder(report).filter((name) => name.endsWith(".png")).sort();
+  const names = filesIn(report).filter((name) => name.endsWith(".png"));
   assertEquals(names, [
     "drift-by-layer.png",
     "singular-values-model.layers.1.self_attn.q_proj.png",

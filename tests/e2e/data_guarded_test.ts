@@ -13,7 +13,13 @@ import { processMemory } from "../../src/system/memory.ts";
 import { computedMs } from "../../src/system/process_work.ts";
 import { childrenOf } from "../helpers/children.ts";
 import { memorySource } from "../helpers/memory_source.ts";
-import { baseFiles, miniFiles, tinyFiles, tinyWith } from "../helpers/text_files.ts";
+import {
+  baseFiles,
+  DOUBLING_TEMPLATE,
+  miniFiles,
+  tinyFiles,
+  tinyWith,
+} from "../helpers/text_files.ts";
 
 const CHAT: Message[] = [{ role: "user", content: "Hi 🚀" }];
 
@@ -159,10 +165,8 @@ Deno.test("a text process ends with its parent, even inside an expression", asyn
 });
 
 Deno.test("TextChild ends by itself once its heap is full, though nobody watches it", async () => {
-  const grow = "{% set ns = namespace(l=[1,2,3,4]) %}" +
-    "{% for a in range(40) %}{% set ns.l = ns.l + ns.l %}{% endfor %}";
   using child = await TextChild.start(64);
-  await child.ask({ method: SETUP, args: [tinyFiles(grow)] });
+  await child.ask({ method: SETUP, args: [tinyFiles(DOUBLING_TEMPLATE)] });
   let most = 0;
   const look = setInterval(() => most = Math.max(most, child.use()?.memoryBytes ?? 0), 10);
   try {

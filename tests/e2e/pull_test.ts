@@ -11,7 +11,8 @@ import {
   graftSignalled,
   graftUnder,
 } from "../helpers/graft.ts";
-import { filesIn, noise } from "../helpers/hub_pull.ts";
+import { filesIn } from "../helpers/files_in.ts";
+import { noise } from "../helpers/hub_pull.ts";
 import { testWithPython, testWithTool } from "../helpers/requirements.ts";
 import { runPython } from "../helpers/run_python.ts";
 import { STRACE } from "../helpers/strace_command.ts";

@@ -1,6 +1,6 @@
 import { assertEquals } from "@std/assert";
 import { join } from "@std/path";
-import { DAMAGES, filesUnder } from "../../scripts/campaigns/damaged/damages.ts";
+import { DAMAGES, regularFilesIn } from "../../scripts/campaigns/damaged/damages.ts";
 import { faultsOf } from "../../scripts/campaigns/damaged/faults.ts";
 import { saveRandomAdapter } from "../helpers/adapter_folder.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
@@ -46,7 +46,7 @@ for (const damage of ["zeros", "a pipe"]) {
   Deno.test(`graft service run answers though all beside its model is damaged: ${damage}`, () =>
     inTempDir(async (root) => {
       fill(root);
-      const files = filesUnder(root).filter((path) => !path.startsWith("state/models/"));
+      const files = regularFilesIn(root).filter((path) => !path.startsWith("state/models/"));
       for (const path of files) DAMAGES[damage](join(root, path));
       assertEquals(await faultsOf(root, false), []);
     }));

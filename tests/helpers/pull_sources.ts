@@ -3,7 +3,8 @@ import { join } from "@std/path";
 import { pull } from "../../src/tasks/pull.ts";
 import { fileOf, smallModel } from "./onnx_messages.ts";
 import { FakeHub } from "./fake_hub.ts";
-import { filesIn, noise } from "./hub_pull.ts";
+import { filesIn } from "./files_in.ts";
+import { noise } from "./hub_pull.ts";
 import { tarOf } from "./tar.ts";
 
 export type PullSource = "folder" | "tar" | "hub";

@@ -1,5 +1,6 @@
 /** Flower's own server for tests: a SuperLink on this machine, and runs of an app on it. */
 import { dirname, join } from "@std/path";
+import { freePort } from "./free_port.ts";
 import { python } from "./requirements.ts";
 import { until } from "./until.ts";
 
@@ -11,12 +12,6 @@ const ENVIRONMENT = {
   FLWR_TELEMETRY_ENABLED: "0",
   OPENBLAS_NUM_THREADS: "1",
 };
-
-/** A port that nothing listens at. */
-export function freePort(): number {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  return (listener.addr as Deno.NetAddr).port;
-}
 
 export interface SuperLinkOptions {
   /** Folder for its files, and for the settings of `flwr`. */

@@ -46,6 +46,10 @@ export function miniFiles(): TextFiles {
   };
 }
 
+/** A chat template that doubles a list until memory ends. */
+export const DOUBLING_TEMPLATE = "{% set ns = namespace(l=[1,2,3,4]) %}" +
+  "{% for a in range(40) %}{% set ns.l = ns.l + ns.l %}{% endfor %}";
+
 /** The tiny tokenizer's JSON with some of its fields replaced. */
 export function tinyWith(fields: Record<string, unknown>): TextFiles {
   return { ...tinyFiles(), tokenizerJson: jsonBytes({ ...tinyTokenizer, ...fields }) };

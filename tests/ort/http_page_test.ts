@@ -2,21 +2,15 @@ import { assert, assertEquals } from "@std/assert";
 import { dirname, join } from "@std/path";
 import { PAGE_FILES, PAGE_PACKAGES, readPageFiles } from "../../src/http/page_assets.ts";
 import { serveTiny } from "../helpers/http_server.ts";
+import { filesIn } from "../helpers/files_in.ts";
 
 const FILES = readPageFiles(".");
 const scripts = () => Object.entries(FILES).filter(([path]) => path.endsWith(".js"));
 
-/** Files in a folder and those below it. */
-function* filesUnder(folder: string): Generator<string> {
-  for (const { name, isDirectory } of Deno.readDirSync(folder)) {
-    if (isDirectory) yield* filesUnder(`${folder}/${name}`);
-    else yield `${folder}/${name}`;
-  }
-}
-
 Deno.test("the page's table has every file of its folder, and each module that one of them imports", () => {
   const own = [...PAGE_FILES.values()].filter((file) => file.startsWith("src/"));
-  assertEquals(own.toSorted(), [...filesUnder("src/http/page")].toSorted());
+  const folder = "src/http/page";
+  assertEquals(own.toSorted(), filesIn(folder).map((path) => `${folder}/${path}`).toSorted());
   const [, map] = /<script type="importmap">([\s\S]*?)<\/script>/.exec(FILES["/"])!;
   const { imports } = JSON.parse(map);
   for (const [, target] of FILES["/"].matchAll(/(?:href|src)="([^"]+)"/g)) {

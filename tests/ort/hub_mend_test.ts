@@ -3,7 +3,8 @@ import { join } from "@std/path";
 import { RepositoryFolder } from "../../src/hub/cache.ts";
 import { filesUnder, importModel } from "../../src/hub/import_local.ts";
 import { FakeHub } from "../helpers/fake_hub.ts";
-import { filesIn, noise, TestCache } from "../helpers/hub_pull.ts";
+import { filesIn } from "../helpers/files_in.ts";
+import { noise, TestCache } from "../helpers/hub_pull.ts";
 
 /** What a power loss or a bad disk makes of a file. */
 const DAMAGE: Readonly<Record<string, (bytes: Uint8Array) => Uint8Array>> = {

@@ -16,7 +16,9 @@ import {
   sha256,
   stalledResponse,
 } from "../helpers/fake_hub.ts";
-import { filesIn, noise, TestCache } from "../helpers/hub_pull.ts";
+import { freePort } from "../helpers/free_port.ts";
+import { filesIn } from "../helpers/files_in.ts";
+import { noise, TestCache } from "../helpers/hub_pull.ts";
 
 const BIG = noise(100_000);
 const CONFIG = '{"a": 1}';
@@ -347,9 +349,7 @@ Deno.test("pull() does not wait for a silent connection, and does not print a si
 
 Deno.test("pull() says where a hub cannot be reached", () =>
   withHub(async (_, cache) => {
-    const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-    const endpoint = `http://127.0.0.1:${listener.addr.port}`;
-    listener.close();
+    const endpoint = `http://127.0.0.1:${freePort()}`;
     const error = await assertRejects(() => cache.pull({}, { endpoint }), HubError, "HF_ENDPOINT");
     assertStringIncludes(error.message, `${endpoint}/api/models/org/tiny`);
     assertStringIncludes(error.message, "refused");

@@ -12,7 +12,8 @@ import { removeSnapshot } from "../../src/hub/remove.ts";
 import { graftHome, hubCache, hubSettings } from "../../src/hub/settings.ts";
 import { shareDirectory, tryLock } from "../../src/system/file_lock.ts";
 import { FakeHub, sha256 } from "../helpers/fake_hub.ts";
-import { filesIn, noise, TestCache } from "../helpers/hub_pull.ts";
+import { filesIn } from "../helpers/files_in.ts";
+import { noise, TestCache } from "../helpers/hub_pull.ts";
 
 async function withTwoRevisions(
   body: (cache: TestCache, place: RepositoryFolder, commits: string[]) => void | Promise<void>,

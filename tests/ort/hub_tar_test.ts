@@ -2,7 +2,8 @@ import { assertEquals, assertRejects } from "@std/assert";
 import { join } from "@std/path";
 import { BadInputError, StorageError } from "../../src/errors.ts";
 import { unpackTar } from "../../src/hub/tar.ts";
-import { filesIn, noise } from "../helpers/hub_pull.ts";
+import { filesIn } from "../helpers/files_in.ts";
+import { noise } from "../helpers/hub_pull.ts";
 import { tarOf } from "../helpers/tar.ts";
 
 const utf8 = (text: string) => new TextEncoder().encode(text);

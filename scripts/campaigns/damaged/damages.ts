@@ -1,4 +1,5 @@
-import { join, relative } from "@std/path";
+import { join } from "@std/path";
+import { filesIn } from "../../../tests/helpers/files_in.ts";
 
 /** What can become of a file: each is made of the file at a path. */
 export const DAMAGES: Readonly<Record<string, (path: string) => void>> = {
@@ -30,12 +31,7 @@ function flipByte(path: string): void {
   Deno.writeFileSync(path, bytes);
 }
 
-/** Paths of the regular files under a folder, from there. */
-export function filesUnder(folder: string): string[] {
-  const under = (at: string): string[] =>
-    [...Deno.readDirSync(at)].flatMap(({ name, isDirectory, isFile }) => {
-      const path = join(at, name);
-      return isDirectory ? under(path) : isFile ? [relative(folder, path)] : [];
-    });
-  return under(folder).sort();
+/** Paths of the regular files in a folder, from there. */
+export function regularFilesIn(folder: string): string[] {
+  return filesIn(folder).filter((path) => Deno.lstatSync(join(folder, path)).isFile);
 }

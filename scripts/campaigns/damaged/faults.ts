@@ -30,12 +30,12 @@ export async function faultsOf(root: string, trains: boolean): Promise<string[]>
   const { code } = await service.child.status;
   clearTimeout(late);
   const log = await service.stderr;
-  if (code !== 0) faults.push(`it ended with ${code}`);
+  if (code !== EXIT.ok) faults.push(`it ended with ${code}`);
   if (/^\s+at |TypeError|RangeError|SyntaxError/m.test(log)) faults.push("an error of its own");
   if (faults.length > 0) faults.push(log.slice(-1500));
   for (const verb of ["status", "rollback"]) {
     const { code, stderr } = await graftProcess("service", verb, "--state", join(root, "state"));
-    if (code === 70) faults.push(`graft service ${verb}: ${stderr}`);
+    if (code === EXIT.internal) faults.push(`graft service ${verb}: ${stderr}`);
   }
   if (!trains) return faults;
   // A round may fail with what is damaged, and says so; it is not stuck, and it is none of graft's own faults.

@@ -1,8 +1,10 @@
 /** The folders of a service that has done all that fills them. */
 import { join } from "@std/path";
 import OpenAI, { toFile } from "openai";
+import { EXIT } from "../../../src/errors.ts";
 import { saveRandomAdapter } from "../../../tests/helpers/adapter_folder.ts";
 import { modelDir } from "../../../tests/helpers/fixture_models.ts";
+import { freePort } from "../../../tests/helpers/free_port.ts";
 import { graftProcess, type GraftResult, startGraft } from "../../../tests/helpers/graft.ts";
 import { pairs } from "../../../tests/helpers/training_runs.ts";
 import { until } from "../../../tests/helpers/until.ts";
@@ -19,9 +21,7 @@ export interface Service {
 
 /** Starts the service over the folders below `root`; it may not answer yet. */
 export function startService(root: string): Service {
-  using listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = listener.addr as Deno.NetAddr;
-  listener.close();
+  const port = freePort();
   const child = startGraft(
     ...["service", "run", "--model", MODEL, "--state", join(root, "state"), "-t", "1"],
     ...["--socket", join(root, "socket"), "--listen", `127.0.0.1:${port}`],
@@ -66,7 +66,7 @@ export async function fillFolders(root: string): Promise<void> {
   );
   for (const rows of [40, 60]) {
     const { code, stdout, stderr } = await trainRound(root, rows);
-    if (code !== 0 && code !== 1) throw new Error(`${stdout}${stderr}`);
+    if (code !== EXIT.ok && code !== EXIT.refused) throw new Error(`${stdout}${stderr}`);
   }
   saveRandomAdapter(join(root, "adapters/lamp"), BASE, { seed: 1 });
   const service = startService(root);
@@ -80,11 +80,11 @@ export async function fillFolders(root: string): Promise<void> {
     ...{ model: "base", training_file: file.id },
     hyperparameters: { n_epochs: 2 },
   });
-  await until("the job has succeeded", async () => {
-    const { status, error } = await client.fineTuning.jobs.retrieve(id);
-    if (status === "failed") throw new Error(error?.message);
-    return status === "succeeded";
+  const job = await until("the job has ended", async () => {
+    const job = await client.fineTuning.jobs.retrieve(id);
+    return job.finished_at === null ? undefined : job;
   });
+  if (job.status !== "succeeded") throw new Error(job.error?.message);
   await until("the job's adapter is merged", async () => {
     const list = await (await fetch(`${service.url}/lora-adapters`)).json();
     return list.some(({ way }: { readonly way: string }) => way === "merged");

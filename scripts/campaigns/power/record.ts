@@ -1,4 +1,5 @@
 /** Records what a command does to a folder, by strace. */
+import { fromFileUrl } from "@std/path";
 import { Disk } from "./disk.ts";
 import { Follower } from "./follow.ts";
 import { readFolder, treeOf } from "./folder.ts";
@@ -52,6 +53,12 @@ export async function record(
   } finally {
     await Deno.remove(log);
   }
+}
+
+/** The same of a module of graft's own in a process of its own. */
+export function recordModule(root: string, module: URL, ...args: string[]): Promise<Recording> {
+  const words = [Deno.execPath(), "run", "-A", "--no-check", fromFileUrl(module)];
+  return record(root, [...words, ...args]);
 }
 
 function differenceOf(recorded: string, real: string): string {

@@ -1,20 +1,17 @@
 /** What frozen layers computed, kept for a resume. */
-import { fromFileUrl, join } from "@std/path";
+import { join } from "@std/path";
 import { equals } from "@std/bytes/equals";
 import { contentOf, keyOf, openActivations, RECORDS } from "../activations_child.ts";
-import { record } from "../record.ts";
+import { recordModule } from "../record.ts";
 import type { PowerCase } from "../replay.ts";
 
-const CHILD = fromFileUrl(new URL("../activations_child.ts", import.meta.url));
+const CHILD = new URL("../activations_child.ts", import.meta.url);
 
 /** What was synced is there, and nothing is read that was not put there. */
 export function activationCase(): PowerCase {
   return {
     name: "ActivationFile",
-    record: (root) =>
-      record(root, [
-        ...[Deno.execPath(), "run", "-A", "--no-check", CHILD, join(root, "prefix-cache")],
-      ]),
+    record: (root) => recordModule(root, CHILD, join(root, "prefix-cache")),
     check(folder, said) {
       const synced = Math.max(0, ...said.map((line) => Number(/^synced (\d+)$/.exec(line)?.[1])));
       using file = openActivations(join(folder, "prefix-cache"));

@@ -1,19 +1,16 @@
 /** A folder that is removed. */
-import { fromFileUrl, join } from "@std/path";
+import { join } from "@std/path";
 import { ALL_FILES, filesIn } from "../removal_child.ts";
-import { record } from "../record.ts";
+import { recordModule } from "../record.ts";
 import type { PowerCase } from "../replay.ts";
 
-const CHILD = fromFileUrl(new URL("../removal_child.ts", import.meta.url));
+const CHILD = new URL("../removal_child.ts", import.meta.url);
 
 /** Whoever looks finds the folder whole or not at all, and no more once it was removed. */
 export function removalCase(): PowerCase {
   return {
     name: "removeDirectory()",
-    record: (root) =>
-      record(root, [
-        ...[Deno.execPath(), "run", "-A", "--no-check", CHILD, join(root, "folder")],
-      ]),
+    record: (root) => recordModule(root, CHILD, join(root, "folder")),
     check(folder, said) {
       const files = filesIn(join(folder, "folder"));
       if (files !== undefined && files < ALL_FILES) {

@@ -1,5 +1,5 @@
 /** A service's folder: rounds that train and promote, rollbacks, the journal. */
-import { fromFileUrl, join } from "@std/path";
+import { join } from "@std/path";
 import { ServiceState } from "../../../../src/service/state.ts";
 import {
   type InUse,
@@ -9,11 +9,11 @@ import {
 } from "../../../../src/service/state_files.ts";
 import { treeOf } from "../folder.ts";
 import { digestOfTree, type Recording } from "../operations.ts";
-import { record } from "../record.ts";
+import { recordModule } from "../record.ts";
 import type { PowerCase } from "../replay.ts";
 import { doRound, rowsOf } from "../rounds_child.ts";
 
-const CHILD = fromFileUrl(new URL("../rounds_child.ts", import.meta.url));
+const CHILD = new URL("../rounds_child.ts", import.meta.url);
 /** What comes into use, one after the other. */
 const IN_USE = ["base", "0001", "0002", "0003", "0002", "base", "0005"];
 
@@ -26,9 +26,7 @@ export function roundsCase(): PowerCase {
   return {
     name: "rounds",
     async record(root): Promise<Recording> {
-      const recording = await record(root, [
-        ...[Deno.execPath(), "run", "-A", "--no-check", CHILD, root],
-      ]);
+      const recording = await recordModule(root, CHILD, root);
       const { path } = readInUse(root);
       const last = digestOfTree(treeOf(path!));
       const shape = shapeOf(path!);
