@@ -32,7 +32,7 @@ export async function joinRanks(
   const { of: shares } = ranks.share;
   if (batchSize >= shares) return ranks;
   // All do: the launcher would kill those that are slower to find out.
-  ranks.leave();
+  await ranks.leave();
   throw new ParameterError(
     "batchSize",
     (name) =>
