@@ -54,7 +54,8 @@ async function firstTokenOf(prompt: string, model: string): Promise<number> {
 
 async function healthMs(done: Promise<unknown>): Promise<number[]> {
   let going = true;
-  done.finally(() => going = false);
+  const end = () => going = false;
+  done.then(end, end);
   const times: number[] = [];
   while (going) {
     const start = performance.now();

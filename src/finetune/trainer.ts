@@ -148,7 +148,7 @@ export class Trainer implements Disposable {
   /** Frees model, data and runtime. */
   [Symbol.dispose](): void {
     this.#parts[Symbol.dispose]();
-    if (!this.#hasRun) this.#ranks?.leave();
+    if (!this.#hasRun) void this.#ranks?.leave();
   }
 }
 

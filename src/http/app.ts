@@ -77,7 +77,7 @@ export function createApp(options: AppOptions): Hono<Kept> {
     };
     const ended = context.get("ended");
     if (ended === undefined) told();
-    else ended.then(told);
+    else void ended.then(told);
   });
   app.use(async (context, next) => {
     const host = context.req.header("host");

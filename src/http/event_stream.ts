@@ -48,7 +48,7 @@ export function eventStream(
     await writer.close().catch(() => {});
     ended(left.signal.aborted ? undefined : failure, left.signal.aborted);
   };
-  work();
+  void work();
   return new Response(readable, {
     headers: {
       "content-type": "text/event-stream; charset=utf-8",

@@ -101,7 +101,9 @@ function pause(ms: number): Promise<false> {
 function listening(server: Server, { host, port, fd }: ListenOptions): Promise<void> {
   return new Promise((resolve, reject) => {
     server.once("error", (error) => {
-      const message = `Cannot listen on ${host} port ${port}: ${error.message}`;
+      const address = `${host} port ${port}`;
+      const place = fd === undefined ? address : `descriptor ${fd}, handed over as ${address}`;
+      const message = `Cannot listen on ${place}: ${error.message}`;
       reject(new StorageError(message, { cause: error }));
     });
     if (fd === undefined) server.listen(port, host, resolve);

@@ -77,7 +77,7 @@ export class BatchedSessions implements TokenSessions {
       const { promise, ...settle } = Promise.withResolvers<Float32Array>();
       session.pending = { fresh, ...settle };
       if (session.row === undefined) this.#waiting.add(session);
-      this.#work();
+      void this.#work();
       return promise;
     };
     return {
@@ -92,7 +92,7 @@ export class BatchedSessions implements TokenSessions {
         leave();
         if (session.row !== undefined) this.#free(session.row);
         session.row = undefined;
-        this.#work();
+        void this.#work();
       },
     };
   }

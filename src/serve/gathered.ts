@@ -26,7 +26,7 @@ export class Gathered<Input, Output> {
   call(input: Input, signal?: AbortSignal): Promise<Output> {
     const { promise, resolve, reject } = Promise.withResolvers<Output>();
     this.#waiting.push({ input, signal, resolve, reject });
-    this.#next();
+    void this.#next();
     return promise;
   }
 

@@ -80,7 +80,7 @@ export async function serve(options: DaemonOptions): Promise<boolean> {
       );
     },
   });
-  useOverHttp(options, loaded);
+  await useOverHttp(options, loaded);
   manager.ready(`Answers with ${nameOf(loaded.name)} on ${socket.path}`);
   log("notice", `Answers with ${nameOf(loaded.name)} on ${socket.path}`, {
     MODEL: loaded.name ?? "base",
@@ -96,7 +96,7 @@ export async function serve(options: DaemonOptions): Promise<boolean> {
       loaded = next;
       const unused = useOverHttp(options, next);
       if (options.http === undefined) before.answerer[Symbol.dispose]();
-      else unused.then(() => before.answerer[Symbol.dispose]());
+      else void unused.then(() => before.answerer[Symbol.dispose]());
       return Promise.resolve();
     });
     manager.status(`Answers with ${nameOf(next.name)} on ${socket.path}`);

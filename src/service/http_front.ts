@@ -50,16 +50,17 @@ export class HttpFront {
    *
    * @param id its name for requests
    * @returns resolves when no request uses the model before any more
+   * @throws {StorageError} if the socket that was handed over cannot be used
    */
-  use(id: string, model: InferenceModel): Promise<void> {
+  async use(id: string, model: InferenceModel): Promise<void> {
     const before = this.#used;
     const held = new HeldModel(model);
     const served = model === this.#base?.model
       ? this.#base
       : { id, created: unixSeconds(), model, hold: () => held.hold() };
     this.#used = { served, held };
-    this.#server.listen();
-    return before?.held.retire() ?? Promise.resolve();
+    await this.#server.listen();
+    await before?.held.retire();
   }
 
   /**

@@ -47,7 +47,7 @@ export class LineServer {
     this.#clients = new Clients(options.bounds ?? BOUNDS);
     this.#users = new PeerUsers(options.path);
     this.#inode = Deno.lstatSync(options.path).ino;
-    this.#accept();
+    void this.#accept();
   }
 
   /** @throws {StorageError} if the socket cannot be created, or another service answers there */
@@ -84,13 +84,13 @@ export class LineServer {
   #admit(client: LineClient): boolean {
     const room = this.#clients.room(client.user);
     if (room === "none") {
-      client.leave(this.#options.busy);
+      void client.leave(this.#options.busy);
       return false;
     }
     if (room !== "free") {
       // Before it is closed, because it would count meanwhile.
       this.#clients.delete(room.instead);
-      room.instead.leave(this.#options.busy);
+      void room.instead.leave(this.#options.busy);
     }
     this.#clients.add(client);
     this.#serve(client).catch(() => {}).finally(() => {

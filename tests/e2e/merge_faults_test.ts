@@ -81,7 +81,7 @@ async function stoppedAt(
   // With -D the child is the merge itself, not strace.
   const child = startGraftUnder([strace, "-D", ...options], ...args);
   let ended = false;
-  child.status.then(() => ended = true);
+  void child.status.then(() => ended = true);
   const finish = async () => {
     const { code, stderr } = await child.output();
     return { code, stderr: new TextDecoder().decode(stderr) };

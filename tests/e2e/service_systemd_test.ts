@@ -176,7 +176,7 @@ testUnderSystemd(
       await systemd.run("cp", join(data, "first.jsonl"), "/var/lib/graft/data/");
       let ended = false;
       const job = systemd.run("systemctl", "start", "graft-train.service");
-      job.then(() => ended = true);
+      void job.then(() => ended = true);
       const pid = await until("a checkpoint is there", async () => {
         if (ended) return "none: it ended before";
         const entries = await systemd.journal("graft-train.service");

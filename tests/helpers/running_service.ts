@@ -22,7 +22,7 @@ export async function withService<T>(
     ...["service", "run", "--model", model, "--state", state, "--socket", socket],
     ...["--n-predict", "8", "--threads", "1"],
   );
-  child.stdout.cancel();
+  void child.stdout.cancel();
   const log = new Response(child.stderr).text();
   let wanted = true;
   const ends = child.status.then(async ({ code }) => {

@@ -26,11 +26,11 @@ Deno.test("saveAdapter() removes the head of an older adapter that had one", () 
     assertEquals(loadAdapter(directory).adapter.head, undefined);
   }));
 
-Deno.test("loadAdapter() finds the old or the new adapter wherever a save was cut short", () => {
+Deno.test("loadAdapter() finds the old or the new adapter wherever a save was cut short", async () => {
   const files = [...adapterBytes(adapterVersion(2))];
   // Writes of the new files under their pending names, then the renames.
   for (let done = 0; done <= 2 * files.length; done++) {
-    inTempDir((directory) => {
+    await inTempDir((directory) => {
       saveAdapter(directory, adapterVersion(1));
       for (const [name, bytes] of files.slice(0, done)) {
         Deno.writeFileSync(`${directory}/${name}.new`, bytes);

@@ -26,7 +26,7 @@ class Box {
     this.store = new FolderStore(join(path, "store"));
     this.inbox = new Inbox(join(path, "inbox"));
     this.outbox = new Outbox(join(path, "outbox"));
-    this.store.create();
+    void this.store.create();
   }
 
   /** Gives an order, with the release's text as its piece. */

@@ -266,10 +266,11 @@ Deno.test("graft's API: /health is answered while texts are generated, and 503 w
   }
   for (const { status } of await Promise.all(work)) assertEquals(status, 200);
   assert(times.toSorted((a, b) => a - b)[18] < 1000, `${times}`);
-  server.admission.end();
+  const ended = server.admission.end();
   assertEquals((await fetch(`${server.url}/health`)).status, 503);
   const late = await postJson(url, CHAT);
   assertEquals([late.status, late.headers.get("retry-after")], [503, "1"]);
+  await ended;
 });
 
 Deno.test("graft's API: each answer has the client's request id, or a new one, and a line in the log", async () => {

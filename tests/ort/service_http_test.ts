@@ -1,12 +1,16 @@
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertRejects } from "@std/assert";
+import { closeSync, openSync } from "node:fs";
 import { join } from "@std/path";
+import { StorageError } from "../../src/errors.ts";
 import { Admission } from "../../src/http/admission.ts";
 import { Hosts, Keys } from "../../src/http/guard.ts";
+import type { ListenOptions } from "../../src/http/listen.ts";
 import { openTracing } from "../../src/http/trace/open_tracing.ts";
 import type { Tracing } from "../../src/http/trace/tracing.ts";
 import { openAnswerer } from "../../src/service/answerer.ts";
 import { serve } from "../../src/service/daemon.ts";
 import { HttpFront } from "../../src/service/http_front.ts";
+import type { InUse } from "../../src/service/state_files.ts";
 import { Turns } from "../../src/service/turns.ts";
 import { createOrtRunner } from "../../src/runtime/ort_runner.ts";
 import { openLog } from "../../src/system/journal_log.ts";
@@ -22,6 +26,31 @@ const MODELS: Readonly<Record<string, string>> = {
   "0001": modelDir("tiny-llama-genai-fp32"),
   "0002": modelDir("tiny-llama-genai-int4"),
 };
+
+const log = openLog(() => {}, () => undefined);
+
+const front = (listen: ListenOptions) => ({
+  listen,
+  keys: new Keys([]),
+  hosts: new Hosts(),
+  maxTokens: 16,
+  parallel: 4,
+  admission: new Admission(64),
+  log,
+});
+
+const daemon = (socket: string, signal: AbortSignal) => ({
+  socket: { path: socket, mode: 0o600 },
+  turns: new Turns(),
+  maxTokens: 8,
+  drainMs: 5000,
+  lookMs: 20,
+  manager: ServiceManager.fromEnvironment(() => undefined),
+  log,
+  inUse: (): InUse => ({ name: "0001" }),
+  earlier: () => [],
+  signal,
+});
 
 /** A service that answers on a socket and over HTTP, with whatever model `inUse` names. */
 async function withService(
@@ -39,30 +68,12 @@ async function withService(
     using runner = createOrtRunner({ threads: 1 });
     let inUse = "0001";
     const stop = new AbortController();
-    const log = openLog(() => {}, () => undefined);
-    const http = await HttpFront.open({
-      listen: { host: "127.0.0.1", port: 0 },
-      keys: new Keys([]),
-      hosts: new Hosts(),
-      maxTokens: 16,
-      parallel: 4,
-      admission: new Admission(64),
-      log,
-      tracing,
-    });
+    const http = await HttpFront.open({ ...front({ host: "127.0.0.1", port: 0 }), tracing });
     const ended = serve({
-      socket: { path: socket, mode: 0o600 },
+      ...daemon(socket, stop.signal),
       http,
-      turns: new Turns(),
-      maxTokens: 8,
-      drainMs: 5000,
-      lookMs: 20,
-      manager: ServiceManager.fromEnvironment(() => undefined),
-      log,
       inUse: () => ({ name: inUse }),
-      earlier: () => [],
       open: ({ name }) => openAnswerer(runner, MODELS[name!], { parallel: 4 }),
-      signal: stop.signal,
     });
     const url = `http://127.0.0.1:${await http.port()}`;
     await until("it is ready", async () => (await status(`${url}/health`)) === 200 || undefined);
@@ -100,6 +111,27 @@ Deno.test("serve() answers on the socket and over HTTP with one model", async ()
     assertEquals((await complete(url)).text, text);
   });
 });
+
+Deno.test("serve() fails with StorageError if what it is handed as a socket is none", () =>
+  inTempDir(async (folder) => {
+    using runner = createOrtRunner({ threads: 1 });
+    const fd = openSync(join(folder, "file"), "w");
+    const http = await HttpFront.open(front({ host: "127.0.0.1", port: 8080, fd }));
+    const failed = await assertRejects(
+      () =>
+        serve({
+          ...daemon(join(folder, "socket"), new AbortController().signal),
+          http,
+          open: () => openAnswerer(runner, MODELS["0001"], { parallel: 1 }),
+        }),
+      StorageError,
+    );
+    assertMatch(
+      failed.message,
+      /^Cannot listen on descriptor \d+, handed over as 127\.0\.0\.1 port 8080: /,
+    );
+    closeSync(fd);
+  }));
 
 Deno.test("serve() changes the model under requests over HTTP: none fails, each finishes as it began", async () => {
   await withService(async ({ url, use }) => {

@@ -54,7 +54,7 @@ export async function killRounds(service: ServiceFlags, kills: number): Promise<
     rounds++;
     const job = round(state);
     const log = new Response(job.stderr).text();
-    job.stdout.cancel();
+    void job.stdout.cancel();
     let ended = false;
     const status = job.status.finally(() => ended = true);
     while (!ended && killed < kills) {

@@ -29,7 +29,7 @@ export function startService(root: string): Service {
     ...["--lora-dir", join(root, "adapters")],
     ...["--lora-modules", `lamp=${join(root, "adapters/lamp")}`, "--lora-way", "merged"],
   );
-  child.stdout.cancel();
+  void child.stdout.cancel();
   const stderr = new Response(child.stderr).text();
   return { url: `http://127.0.0.1:${port}`, child, stderr };
 }
@@ -37,7 +37,7 @@ export function startService(root: string): Service {
 /** Asks whether the service answers, for as long as it runs. */
 export async function answers({ url, child }: Service): Promise<void> {
   let ended: number | undefined;
-  child.status.then(({ code }) => ended = code);
+  void child.status.then(({ code }) => ended = code);
   await until("it answers", async () => {
     if (ended !== undefined) return true;
     const health = await fetch(`${url}/health`);

@@ -86,7 +86,7 @@ async function serve(index: number): Promise<never> {
   }
 }
 
-for (let index = 0; index < count; index++) serve(index);
+for (let index = 0; index < count; index++) void serve(index);
 const lines = Deno.stdin.readable.pipeThrough(new TextDecoderStream())
   .pipeThrough<string>(new TextLineStream());
 for await (const line of lines) {

@@ -42,7 +42,7 @@ export class Applier implements AsyncDisposable {
     while (this.#isWanted && !this.#isOver) {
       this.#isWanted = false;
       const child = this.#child = startSelf(["fleet", "apply", ...this.words], "piped");
-      child.stdout.cancel();
+      void child.stdout.cancel();
       const lines: ReadableStream<string> = child.stderr.pipeThrough(new TextDecoderStream())
         .pipeThrough(new TextLineStream());
       for await (const line of lines) {
