@@ -206,7 +206,7 @@ async function doSteps(
           throw new CycleEnd("rejected", "another model came into use since it was evaluated");
         }
         if (!verdict!.better) {
-          throw new CycleEnd("rejected", "it is no better than the model in use");
+          throw new CycleEnd("rejected", "it is not better by the margin");
         }
         state.adopt(cycle);
         state.promote(cycle);
@@ -253,8 +253,55 @@ async function untilDone<T>(
   }
 }
 
-/** Whether an evaluation failed because model and data do not match, and not because of the machine. */
-const cannotBeScored = (code: number) => code === EXIT.usage || code === EXIT.badInput;
+/** Whether a step failed because of a model or its data, and not because of the machine. */
+const isUnsuitable = (end: unknown): end is CycleEnd =>
+  end instanceof CycleEnd && end.how === "failed" &&
+  (end.code === EXIT.usage || end.code === EXIT.badInput);
+
+/** Measures a model by its name, or the base (`null`). */
+type Measure = (model: CycleName | null) => Promise<Score>;
+
+/** The score of a model; `undefined` if it is unsuitable. */
+async function scoreOf(measure: Measure, model: CycleName | null): Promise<Score | undefined> {
+  try {
+    return await measure(model);
+  } catch (end) {
+    if (isUnsuitable(end)) return undefined;
+    throw end;
+  }
+}
+
+/**
+ * The score that a new model must beat. A model in use that is damaged, or that lacks a new class, must not
+ * keep out all later ones.
+ */
+async function scoreToBeat(state: ServiceState, measure: Measure, log: Log): Promise<Score> {
+  const { last, inUse } = state.standing;
+  const { name: cycle, guessLoss } = last!;
+  try {
+    return await measure(inUse);
+  } catch (end) {
+    if (!isUnsuitable(end)) throw end;
+    const { why } = end;
+    const isGuessed = guessLoss !== undefined;
+    // The base was not trained for the rows, but what is no better than it is of no use.
+    const others = inUse === null ? [] : [...state.earlier, ...isGuessed ? [] : [null]];
+    for (const model of others) {
+      const score = await scoreOf(measure, model);
+      if (score === undefined) continue;
+      log(
+        "warning",
+        `Cycle ${cycle}: model ${inUse}, which is in use, cannot be evaluated: ${why}. ` +
+          `${model === null ? "The base" : `Model ${model}`} is evaluated instead`,
+        { CYCLE: cycle, STEP: "evaluated" },
+      );
+      return { ...score, instead: { model, why } };
+    }
+    // A base without classes, say.
+    if (isGuessed) return { loss: guessLoss, guessed: why };
+    throw end;
+  }
+}
 
 async function evaluate(
   state: ServiceState,
@@ -263,27 +310,23 @@ async function evaluate(
   log: Log,
 ): Promise<void> {
   const { last, inUse: against } = state.standing;
-  const { name: cycle, guessLoss } = last!;
-  const folder = state.cycle(cycle);
-  const measure = (model: "candidate" | string | null) =>
-    untilDone(state, cycle, options, log, () => steps.evaluate(folder, model));
-  const candidate = await measure("candidate");
-  let inUse: Score;
-  try {
-    inUse = await measure(against === null ? null : `${state.model(against)}/model`);
-  } catch (end) {
-    // A base without classes, or a model without a new class, cannot be evaluated on such data.
-    if (!(end instanceof CycleEnd && end.how === "failed" && cannotBeScored(end.code))) throw end;
-    if (guessLoss === undefined) throw end;
-    inUse = { loss: guessLoss, guessed: end.why };
-  }
+  const { name: cycle } = last!;
+  const measured = (model: "candidate" | string | null) =>
+    untilDone(state, cycle, options, log, () => steps.evaluate(state.cycle(cycle), model));
+  const candidate = await measured("candidate");
+  const measure: Measure = (model) =>
+    measured(model === null ? null : `${state.model(model)}/model`);
+  const inUse = await scoreToBeat(state, measure, log);
   const { margin } = options;
   const better = candidate.loss <= inUse.loss * (1 - margin);
   state.record({ step: "evaluated", cycle, against, inUse, candidate, margin, better });
   log(
     "notice",
     `Cycle ${cycle}: held-out loss ${candidate.loss.toFixed(4)}, ` +
-      `${inUse.guessed === undefined ? "in use" : "guessing"} ${inUse.loss.toFixed(4)}`,
+      `${comparedWith(inUse)} ${inUse.loss.toFixed(4)}`,
     { CYCLE: cycle, STEP: "evaluated", LOSS: candidate.loss, LOSS_IN_USE: inUse.loss },
   );
 }
+
+const comparedWith = ({ guessed, instead }: Score): string =>
+  guessed !== undefined ? "guessing" : instead === undefined ? "in use" : instead.model ?? "base";

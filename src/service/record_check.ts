@@ -15,7 +15,10 @@ const cycle: Check = (value) => typeof value === "string" && /^\d{1,15}$/.test(v
 const model: Check = (value) => value === null || cycle(value);
 const cycles: Check = (value) => Array.isArray(value) && value.every(cycle);
 const score: Check = (value) =>
-  hasFields(value, { loss, accuracy: optional(loss), guessed: optional(text) });
+  hasFields(value, {
+    ...{ loss, accuracy: optional(loss), guessed: optional(text) },
+    instead: optional((other) => hasFields(other, { model, why: text })),
+  });
 
 type Fields = Readonly<Record<string, Check>>;
 

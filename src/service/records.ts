@@ -3,12 +3,14 @@
 /** A cycle's number, as in the names of folders: `0004`. */
 export type CycleName = string;
 
-/** Held-out loss of a model; `guessed` if the model itself cannot be evaluated. */
+/** Held-out loss of a model, or of what takes its place if the model itself cannot be evaluated. */
 export interface Score {
   readonly loss: number;
   readonly accuracy?: number;
   /** Reason for using the loss of a guess from the class frequencies. */
   readonly guessed?: string;
+  /** Another model that was evaluated, `null` for the base, and the reason. */
+  readonly instead?: { readonly model: CycleName | null; readonly why: string };
 }
 
 /** An event, by the value of `step`. */

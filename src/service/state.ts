@@ -29,6 +29,7 @@ import {
 } from "./records.ts";
 import {
   CURRENT,
+  earlierModels,
   isModelThere,
   JOURNAL,
   journalIn,
@@ -103,6 +104,11 @@ export class ServiceState implements Disposable {
   /** Folder of a promoted cycle's results. */
   model(name: CycleName): string {
     return join(this.folder, MODELS, name);
+  }
+
+  /** Existing models that a rollback would return to, the newest first. */
+  get earlier(): readonly CycleName[] {
+    return earlierModels(this.held, this.standing);
   }
 
   /** Records an event; it is on the disk when this returns. */

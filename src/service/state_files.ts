@@ -3,7 +3,7 @@ import { join } from "@std/path";
 import { StorageError } from "../errors.ts";
 import { HeldFolder } from "../system/held_folder.ts";
 import { parseJournal, type ReadJournal } from "./journal.ts";
-import { type CycleName, standingOf } from "./records.ts";
+import { type CycleName, type Standing, standingOf } from "./records.ts";
 
 /** Names in the folder. */
 export const JOURNAL = "journal";
@@ -68,10 +68,14 @@ export function readInUse(folder: string): InUse {
 export function readEarlier(folder: string): InUse[] {
   using held = HeldFolder.open(folder);
   if (held === undefined) return [];
-  const { before, inUse } = standingOf(journalIn(held).records);
-  const names = new Set(before.toReversed().filter((name) => name !== null));
-  return [...names].filter((name) => name !== inUse && isModelThere(held, name))
+  return earlierModels(held, standingOf(journalIn(held).records))
     .map((name) => ({ name, path: join(folder, MODELS, name, "model") }));
+}
+
+/** The same, by name. */
+export function earlierModels(folder: HeldFolder, { before, inUse }: Standing): CycleName[] {
+  const names = new Set(before.toReversed().filter((name) => name !== null));
+  return [...names].filter((name) => name !== inUse && isModelThere(folder, name));
 }
 
 /** A folder's journal, with the names of files with damaged lines of it. */

@@ -1,7 +1,7 @@
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import { dirname, join } from "@std/path";
 import { BusyError, UsageError } from "../../src/errors.ts";
-import { type JobSteps, runJob, type StepEnd } from "../../src/service/job.ts";
+import { type CycleData, type JobSteps, runJob, type StepEnd } from "../../src/service/job.ts";
 import type { Score } from "../../src/service/records.ts";
 import { ServiceState } from "../../src/service/state.ts";
 import { readEarlier, readInUse } from "../../src/service/state_files.ts";
@@ -17,7 +17,7 @@ class FakeSteps implements JobSteps {
 
   constructor(readonly data: string, readonly loss: number, readonly lossInUse = 1) {}
 
-  snapshot(cycle: string) {
+  snapshot(cycle: string): Promise<CycleData> {
     this.calls.push("snapshot");
     write(join(cycle, "data/train.jsonl"), this.data);
     return Promise.resolve({ digest: this.data, rows: 1, heldOut: 1, guessLoss: 2, forgotten: 0 });
@@ -126,6 +126,52 @@ Deno.test("runJob() measures against guessing where the model in use cannot be s
     }
     assertEquals((await job(folder, new Headless("first", 1.9))).outcome, "rejected");
     assertEquals((await job(folder, new Headless("second", 1.7))).outcome, "promoted");
+  }));
+
+Deno.test("runJob() measures against an earlier model, or the base, where the one in use is damaged", () =>
+  inTempDir(async (folder) => {
+    const records = () => {
+      using state = ServiceState.open(folder);
+      return state.records;
+    };
+    /** Whose models are damaged, and how good the others are. */
+    class Damaged extends FakeSteps {
+      constructor(data: string, loss: number, readonly damaged: RegExp, readonly classes: boolean) {
+        super(data, loss);
+      }
+      override async snapshot(cycle: string) {
+        const { guessLoss, ...snapshot } = await super.snapshot(cycle);
+        return { ...snapshot, ...this.classes ? { guessLoss } : {} };
+      }
+      override evaluate(cycle: string, model: "candidate" | string | null) {
+        const score = super.evaluate(cycle, model);
+        if (typeof model !== "string" || !this.damaged.test(model)) return score;
+        return Promise.resolve({ ended: "failed", why: "it is cut", code: 65 } as const);
+      }
+    }
+    for (const data of ["first", "second"]) await job(folder, new FakeSteps(data, 0.5));
+    const instead = () => {
+      const { inUse } = records().findLast((record) => record.step === "evaluated")!;
+      return [inUse.instead?.model, inUse.instead?.why, inUse.guessed];
+    };
+    // No better than the earlier one.
+    assertEquals((await job(folder, new Damaged("3", 0.95, /0002/, true))).outcome, "rejected");
+    assertEquals(instead(), ["0001", "it is cut", undefined]);
+    assertEquals(modelInUse(folder), "merged from second");
+    assertEquals((await job(folder, new Damaged("4", 0.5, /0002/, true))).outcome, "promoted");
+    assertEquals(modelInUse(folder), "merged from 4");
+    assertEquals((await job(folder, new Damaged("5", 0.95, /0/, false))).outcome, "rejected");
+    assertEquals(instead(), [null, "it is cut", undefined]);
+    assertEquals((await job(folder, new Damaged("6", 1.9, /0/, true))).outcome, "rejected");
+    assertEquals(instead(), [undefined, undefined, "it is cut"]);
+    // A fault of the machine says nothing about a model.
+    class Full extends FakeSteps {
+      override evaluate(cycle: string, model: "candidate" | string | null) {
+        if (model === "candidate") return super.evaluate(cycle, model);
+        return Promise.resolve({ ended: "failed", why: "I/O error", code: 74 } as const);
+      }
+    }
+    assertEquals((await job(folder, new Full("7", 0.1))).outcome, "failed");
   }));
 
 class Crash extends Error {}

@@ -43,6 +43,18 @@ const LINES: readonly (readonly [JournalEvent, string])[] = [
     "evaluated    0003: loss no number; 0002: loss 0.5000: no better",
   ],
   [
+    {
+      step: "evaluated",
+      cycle: "0003",
+      against: "0002",
+      inUse: { loss: 0.5, instead: { model: "0001", why: "0002 is cut" } },
+      candidate: { loss: 0.4 },
+      margin: 0.01,
+      better: true,
+    },
+    "evaluated    0003: loss 0.4000; 0001: loss 0.5000: better",
+  ],
+  [
     { step: "rejected", cycle: "0003", why: "\x1b]0;title\x07two\nlines" },
     "rejected     0003:  ]0;title two lines",
   ],

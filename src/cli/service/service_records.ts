@@ -24,7 +24,8 @@ function factsOf(record: JournalRecord): string {
       return record.cycle;
     case "evaluated": {
       const { cycle, candidate, inUse, against, better } = record;
-      const other = inUse.guessed === undefined ? modelName(against) : "guessing";
+      const { guessed, instead = { model: against } } = inUse;
+      const other = guessed === undefined ? modelName(instead.model) : "guessing";
       return `${cycle}: ${scoreOf(candidate)}; ${other}: ${scoreOf(inUse)}: ` +
         (better ? "better" : "no better");
     }
