@@ -3,39 +3,16 @@ import { VERSION } from "../version.ts";
 import { TEXT_PROCESS } from "../data/guard_protocol.ts";
 import { EXIT, OutputClosedError, UsageError } from "../errors.ts";
 import { parseArguments } from "./args.ts";
-import type { Command, Need, Verbs } from "./command.ts";
+import type { Need } from "./command.ts";
 import { parseConfig } from "../config/file.ts";
 import { resolveValues } from "./config.ts";
 import { environmentValues } from "./environment.ts";
+import { findVerb } from "./find_verb.ts";
 import { exitCodeOf, formatError } from "./terminal/exit.ts";
 import { commandHelp, generalHelp, HELP_COLUMNS } from "./help.ts";
-import { suggestion } from "../config/nearest.ts";
 import { processTerminal, type Terminal } from "./terminal/output.ts";
 import { readTextFile } from "../system/small_file.ts";
 import { VERBS } from "./verbs.ts";
-
-async function findCommand(name: string, verbs: Verbs = VERBS, before = ""): Promise<Command> {
-  const load = Object.hasOwn(verbs, name) ? verbs[name] : undefined;
-  if (load === undefined) {
-    const meant = suggestion(name, Object.keys(verbs), before);
-    throw new UsageError(
-      `Unknown verb "${before}${name}"${meant || `: \`graft ${before}--help\` lists them`}`,
-    );
-  }
-  return (await load()).default;
-}
-
-/** The command that the first words name, and the words after them. */
-async function findVerb(
-  words: readonly string[],
-): Promise<{ readonly command: Command; readonly rest: readonly string[] }> {
-  const [first, second] = words;
-  const command = await findCommand(first);
-  if (command.verbs === undefined || second === undefined || second.startsWith("-")) {
-    return { command, rest: words.slice(1) };
-  }
-  return { command: await findCommand(second, command.verbs, `${first} `), rest: words.slice(2) };
-}
 
 /** Takes away what a verb does not need. */
 type Restrict = (needs: readonly Need[]) => void;
