@@ -11,6 +11,7 @@ import { findVerb } from "./find_verb.ts";
 import { exitCodeOf, formatError } from "./terminal/exit.ts";
 import { commandHelp, generalHelp, HELP_COLUMNS } from "./help.ts";
 import { processTerminal, type Terminal } from "./terminal/output.ts";
+import { onUncaught } from "./terminal/uncaught.ts";
 import { readTextFile } from "../system/small_file.ts";
 import { VERBS } from "./verbs.ts";
 
@@ -117,10 +118,19 @@ export async function main(
   try {
     return await dispatch(argv, terminal, restrict);
   } catch (error) {
-    const debug = Deno.env.get("GRAFT_DEBUG") !== undefined;
-    if (!(error instanceof OutputClosedError)) terminal.note(formatError(error, debug));
-    return exitCodeOf(error);
+    return reported(error, terminal);
   }
 }
 
-if (import.meta.main) Deno.exit(await main(Deno.args, processTerminal()));
+/** Prints an error; returns the exit code. */
+function reported(error: unknown, terminal: Terminal): number {
+  const debug = Deno.env.get("GRAFT_DEBUG") !== undefined;
+  if (!(error instanceof OutputClosedError)) terminal.note(formatError(error, debug));
+  return exitCodeOf(error);
+}
+
+if (import.meta.main) {
+  const terminal = processTerminal();
+  onUncaught((error) => Deno.exit(reported(error, terminal)));
+  Deno.exit(await main(Deno.args, terminal));
+}
