@@ -8,7 +8,7 @@
 import type { DataType } from "./dtype.ts";
 import { productOf, settled } from "./extent_arithmetic.ts";
 import { type BoundSizes, type Extent, type Sizes, sizesOf } from "./size.ts";
-import { float32, int32, int64, type Tensor, toNumbers } from "./tensor.ts";
+import { elementCount, float32, int32, int64, type Tensor, toNumbers } from "./tensor.ts";
 
 const SHAPES = new WeakMap<readonly number[], readonly Extent[]>();
 const SIZED = new WeakMap<Tensor, Sizes>();
@@ -199,18 +199,27 @@ export function int64Of(dims: readonly number[], entries: readonly Extent[]): Te
   return wholesOf("int64", dims, entries);
 }
 
-/** A tensor that follows from extents, under other dimensions; `undefined` for any other tensor. */
+/**
+ * A tensor that follows from extents, under other dimensions; `undefined` for any other tensor.
+ *
+ * @throws {RangeError} if the dimensions have another number of elements, as far as both are known
+ */
 export function sizedView(tensor: Tensor, dims: readonly number[]): Tensor | undefined {
-  const entries = ENTRIES.get(tensor);
+  const [entries, sizes] = [ENTRIES.get(tensor), SIZED.get(tensor)];
+  if (sizes === undefined) return undefined;
+  const [own, wanted] = [tensor.dims, dims].map(extentsOf);
+  if (areNumbers(own) && areNumbers(wanted) && elementCount(own) !== elementCount(wanted)) {
+    const count = elementCount(own);
+    throw new RangeError(
+      `Cannot make a ${tensor.dtype}[${dims}] tensor: it needs ${elementCount(wanted)} elements: ` +
+        `current value is ${count}`,
+    );
+  }
   if (entries !== undefined && holdsWholes(tensor.dtype)) {
     return wholesOf(tensor.dtype, dims, entries);
   }
-  const sizes = SIZED.get(tensor);
-  return sizes &&
-    named(
-      lazyTensor(tensor.dtype, dims, sizes, () => tensor.bytes),
-      `view of ${sizedName(tensor)}`,
-    );
+  const view = lazyTensor(tensor.dtype, dims, sizes, () => tensor.bytes);
+  return named(view, `view of ${sizedName(tensor)}`);
 }
 
 /**

@@ -337,6 +337,14 @@ Deno.test("sizedTensor() has the bytes of each batch, and settles what they foll
   });
 });
 
+Deno.test("reshaped() refuses dimensions of another number of elements, also of what follows from sizes", () => {
+  const { batch } = symbols();
+  const made = sizedTensor("ones", "int64", [1], [batch], () => new Uint8Array(8));
+  for (const tensor of [int64([1], [3]), int64Of([1], [batch]), made]) {
+    assertThrows(() => reshaped(tensor, [64, 4]), RangeError, "int64[64,4] tensor: it needs");
+  }
+});
+
 Deno.test("int64Of() settles what it holds where its bytes are read", () => {
   const { sizes, batch, length } = symbols();
   const tensor = int64Of([2], [batch, 64]);
