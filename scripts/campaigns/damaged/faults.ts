@@ -40,7 +40,8 @@ export async function faultsOf(root: string, trains: boolean): Promise<string[]>
   if (!trains) return faults;
   // A round may fail with what is damaged, and says so; it is not stuck, and it is none of graft's own faults.
   const { code: end, stderr } = await trainRound(root, 80);
-  if (end !== EXIT.ok && end !== EXIT.refused && end !== EXIT.badInput) {
+  const { ok, refused, usage, badInput, io } = EXIT;
+  if (![ok, refused, usage, badInput, io].some((code) => code === end)) {
     faults.push(`a round ended with ${end}: ${stderr.slice(-1500)}`);
   }
   return faults;
