@@ -206,7 +206,7 @@ async function doSteps(
           throw new CycleEnd("rejected", "another model came into use since it was evaluated");
         }
         if (!verdict!.better) {
-          throw new CycleEnd("rejected", "it is not better by the margin");
+          throw new CycleEnd("rejected", "it is no better than what it was compared with");
         }
         state.adopt(cycle);
         state.promote(cycle);
