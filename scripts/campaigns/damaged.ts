@@ -6,7 +6,7 @@
  */
 import { join } from "@std/path";
 import { DAMAGES, regularFilesIn } from "./damaged/damages.ts";
-import { faultsOf } from "./damaged/faults.ts";
+import { faultsOf, roundOver } from "./damaged/faults.ts";
 import { fillFolders } from "./damaged/service_folders.ts";
 
 const [given = "1"] = Deno.args;
@@ -19,6 +19,8 @@ if (!(share > 0 && share <= 1)) {
 const work = await Deno.makeTempDir({ prefix: "graft-damaged-" });
 const [whole, root] = ["whole", "root"].map((name) => join(work, name));
 let [cases, failures] = [0, 0];
+/** Rounds by the exit code that they ended with. */
+const rounds = new Map<number, number>();
 try {
   // Paths are part of what is kept.
   await fillFolders(root);
@@ -29,7 +31,10 @@ try {
   for (const { damage, path } of all.filter(isTaken)) {
     await new Deno.Command("cp", { args: ["-a", whole, root] }).output();
     DAMAGES[damage](join(root, path));
-    const faults = await faultsOf(root, true);
+    const faults = await faultsOf(root);
+    const round = await roundOver(root);
+    faults.push(...round.faults);
+    rounds.set(round.code, (rounds.get(round.code) ?? 0) + 1);
     await Deno.remove(root, { recursive: true });
     cases++;
     if (faults.length === 0) continue;
@@ -39,5 +44,5 @@ try {
 } finally {
   await Deno.remove(work, { recursive: true });
 }
-console.log(JSON.stringify({ cases, failures }));
+console.log(JSON.stringify({ cases, failures, rounds: Object.fromEntries(rounds) }));
 Deno.exitCode = failures === 0 ? 0 : 1;

@@ -208,12 +208,14 @@ export function sizedView(tensor: Tensor, dims: readonly number[]): Tensor | und
   const [entries, sizes] = [ENTRIES.get(tensor), SIZED.get(tensor)];
   if (sizes === undefined) return undefined;
   const [own, wanted] = [tensor.dims, dims].map(extentsOf);
-  if (areNumbers(own) && areNumbers(wanted) && elementCount(own) !== elementCount(wanted)) {
-    const count = elementCount(own);
-    throw new RangeError(
-      `Cannot make a ${tensor.dtype}[${dims}] tensor: it needs ${elementCount(wanted)} elements: ` +
-        `current value is ${count}`,
-    );
+  if (areNumbers(own) && areNumbers(wanted)) {
+    const [count, needed] = [own, wanted].map(elementCount);
+    if (count !== needed) {
+      throw new RangeError(
+        `Cannot make a ${tensor.dtype}[${dims}] tensor: it needs ${needed} elements: ` +
+          `current value is ${count}`,
+      );
+    }
   }
   if (entries !== undefined && holdsWholes(tensor.dtype)) {
     return wholesOf(tensor.dtype, dims, entries);

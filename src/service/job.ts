@@ -261,16 +261,6 @@ const isUnsuitable = (end: unknown): end is CycleEnd =>
 /** Measures a model by its name, or the base (`null`). */
 type Measure = (model: CycleName | null) => Promise<Score>;
 
-/** The score of a model; `undefined` if it is unsuitable. */
-async function scoreOf(measure: Measure, model: CycleName | null): Promise<Score | undefined> {
-  try {
-    return await measure(model);
-  } catch (end) {
-    if (isUnsuitable(end)) return undefined;
-    throw end;
-  }
-}
-
 /**
  * The score that a new model must beat. A model in use that is damaged, or that lacks a new class, must not
  * keep out all later ones.
@@ -278,29 +268,29 @@ async function scoreOf(measure: Measure, model: CycleName | null): Promise<Score
 async function scoreToBeat(state: ServiceState, measure: Measure, log: Log): Promise<Score> {
   const { last, inUse } = state.standing;
   const { name: cycle, guessLoss } = last!;
-  try {
-    return await measure(inUse);
-  } catch (end) {
-    if (!isUnsuitable(end)) throw end;
-    const { why } = end;
-    const isGuessed = guessLoss !== undefined;
-    // The base was not trained for the rows, but what is no better than it is of no use.
-    const others = inUse === null ? [] : [...state.earlier, ...isGuessed ? [] : [null]];
-    for (const model of others) {
-      const score = await scoreOf(measure, model);
-      if (score === undefined) continue;
+  const trained = inUse === null ? [] : [inUse, ...state.earlier];
+  // The base was not trained for the rows, but what is no better than it is of no use.
+  const models = inUse === null || guessLoss === undefined ? [...trained, null] : trained;
+  let first: CycleEnd | undefined;
+  for (const model of models) {
+    try {
+      const score = await measure(model);
+      if (first === undefined) return score;
       log(
         "warning",
-        `Cycle ${cycle}: model ${inUse}, which is in use, cannot be evaluated: ${why}. ` +
+        `Cycle ${cycle}: model ${inUse}, which is in use, cannot be evaluated: ${first.why}. ` +
           `${model === null ? "The base" : `Model ${model}`} is evaluated instead`,
         { CYCLE: cycle, STEP: "evaluated" },
       );
-      return { ...score, instead: { model, why } };
+      return { ...score, instead: { model, why: first.why } };
+    } catch (end) {
+      if (!isUnsuitable(end)) throw end;
+      first ??= end;
     }
-    // A base without classes, say.
-    if (isGuessed) return { loss: guessLoss, guessed: why };
-    throw end;
   }
+  // A base without classes, say.
+  if (guessLoss !== undefined) return { loss: guessLoss, guessed: first!.why };
+  throw first;
 }
 
 async function evaluate(

@@ -48,6 +48,6 @@ for (const damage of ["zeros", "a pipe"]) {
       fill(root);
       const files = regularFilesIn(root).filter((path) => !path.startsWith("state/models/"));
       for (const path of files) DAMAGES[damage](join(root, path));
-      assertEquals(await faultsOf(root, false), []);
+      assertEquals(await faultsOf(root), []);
     }));
 }

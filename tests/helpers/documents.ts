@@ -1,14 +1,14 @@
 /** What the project's documents name, so that tests can try it. */
 import { dirname, fromFileUrl, join } from "@std/path";
+import { filesIn } from "./files_in.ts";
 
 /** The project's folder. */
 export const ROOT = fromFileUrl(new URL("../..", import.meta.url));
 
 /** Paths of the documents, from the project's folder. */
 export function documents(): string[] {
-  const below = (folder: string) =>
-    [...Deno.readDirSync(join(ROOT, folder))].map(({ name }) => join(folder, name));
-  const all = ["README.md", "CHANGELOG.md", ...below("docs"), ...below("docs/design")];
+  const below = filesIn(join(ROOT, "docs")).map((path) => join("docs", path));
+  const all = ["README.md", "CHANGELOG.md", ...below];
   return all.filter((path) => path.endsWith(".md")).sort();
 }
 

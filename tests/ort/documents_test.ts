@@ -2,6 +2,7 @@ import { assertEquals, assertGreater } from "@std/assert";
 import { join } from "@std/path";
 import { parseArguments } from "../../src/cli/args.ts";
 import { findVerb } from "../../src/cli/find_verb.ts";
+import { exists } from "../../src/system/durable_files.ts";
 import {
   commandsOf,
   type DocumentedCommand,
@@ -12,13 +13,7 @@ import {
   textOf,
 } from "../helpers/documents.ts";
 
-const isThere = (path: string) => {
-  try {
-    return Deno.statSync(join(ROOT, path)) !== undefined;
-  } catch {
-    return false;
-  }
-};
+const isThere = (path: string) => exists(join(ROOT, path));
 
 Deno.test("Documents: every link leads to a file, and to a heading of it", () => {
   const broken = documents().flatMap((document) =>

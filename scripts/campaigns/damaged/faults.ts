@@ -4,12 +4,8 @@ import { EXIT } from "../../../src/errors.ts";
 import { graftProcess } from "../../../tests/helpers/graft.ts";
 import { answers, startService, trainRound } from "./service_folders.ts";
 
-/**
- * What is wrong with a service over these folders.
- *
- * @param trains whether a round is tried as well
- */
-export async function faultsOf(root: string, trains: boolean): Promise<string[]> {
+/** What is wrong with a service over these folders. */
+export async function faultsOf(root: string): Promise<string[]> {
   const faults: string[] = [];
   const service = startService(root);
   try {
@@ -37,14 +33,19 @@ export async function faultsOf(root: string, trains: boolean): Promise<string[]>
     const { code, stderr } = await graftProcess("service", verb, "--state", join(root, "state"));
     if (code === EXIT.internal) faults.push(`graft service ${verb}: ${stderr}`);
   }
-  if (!trains) return faults;
-  // A round may fail with what is damaged, and says so; it is not stuck, and it is none of graft's own faults.
-  const { code: end, stderr } = await trainRound(root, 80);
-  const { ok, refused, usage, badInput, io } = EXIT;
-  if (![ok, refused, usage, badInput, io].some((code) => code === end)) {
-    faults.push(`a round ended with ${end}: ${stderr.slice(-1500)}`);
-  }
   return faults;
+}
+
+/** Ends of a round over damaged files that say what is wrong, and are none of graft's own faults. */
+const IN_ORDER = new Set<number>([EXIT.ok, EXIT.refused, EXIT.usage, EXIT.badInput, EXIT.io]);
+
+/** How a round over these folders ends, and what is wrong with that. */
+export async function roundOver(
+  root: string,
+): Promise<{ readonly code: number; readonly faults: readonly string[] }> {
+  const { code, stderr } = await trainRound(root, 80);
+  const fault = `a round ended with ${code}: ${stderr.slice(-1500)}`;
+  return { code, faults: IN_ORDER.has(code) ? [] : [fault] };
 }
 
 async function faultsOfRequests(url: string): Promise<string[]> {
