@@ -52,7 +52,7 @@ for (const what of trainedCases(shared)) {
   };
   const checks = [];
   for (const batch of batches) {
-    const { cosine, relativeError } = await checkFast(model, both, batch);
+    const { cosine, relativeError } = await checkFast(model, both, [batch]);
     const { exact, fast } = await gradientsInBoth(model, both, [batch]);
     const whole = compareGradients(exact, fast);
     checks.push({ dims: batch.inputIds.dims, cosine, relativeError, whole });

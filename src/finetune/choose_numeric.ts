@@ -1,6 +1,6 @@
-/** The numeric setting: how gradients are computed, checked on the first batch before it is used. */
+/** The numeric setting: how gradients are computed, checked on the first batches before it is used. */
 import type { TrainingForms } from "../kernels/training_forms.ts";
-import { sliceBatch } from "../data/slice_batch.ts";
+import { cutBatch, sliceBatch } from "../data/slice_batch.ts";
 import { type RowCut, together } from "../data/row_cuts.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { RefusedError } from "../errors.ts";
@@ -36,6 +36,8 @@ export interface Known extends Pick<TrainingForms, "integerLead" | "quicker"> {
   readonly exact: Arithmetic;
   /** Which sequences run together; default all. */
   readonly cut?: RowCut;
+  /** Batches after the first one, for a setting that the first does not decide about; default none. */
+  readonly later?: readonly TokenBatch[];
 }
 
 /**
@@ -59,14 +61,15 @@ export async function chooseNumeric<O extends Opened>(
   onEvent: OnEvent<NumericEvent>,
   known: Known,
 ): Promise<{ readonly opened: O; readonly choice: NumericChoice }> {
-  const { cut = together, quicker } = known;
+  const { cut = together, quicker, later = [] } = known;
+  const batches = [batch, ...later];
   const { arithmetic } = first;
   const { products } = arithmetic;
   if (products.in !== "8-bit integers") {
     const opened = await inSlicesOrFloats(first, open, batch, onEvent, cut);
     return { opened, choice: { setting: "exact", quicker } };
   }
-  let check = await checked(first, batch, onEvent, cut);
+  let check = await checked(first, batches, onEvent, cut);
   if (check.passed) return await inQuicker(first, open, batch, onEvent, { ...known, check });
   const { readsStored } = first.step.trainingPlanOf(rowsAtOnce(first, batch));
   first.step[Symbol.dispose]();
@@ -77,7 +80,7 @@ export async function chooseNumeric<O extends Opened>(
     )
     : undefined;
   if (second !== undefined) {
-    check = await checked(second, batch, onEvent, cut);
+    check = await checked(second, batches, onEvent, cut);
     if (check.passed) return await inQuicker(second, open, batch, onEvent, { ...known, check });
     second.step[Symbol.dispose]();
   }
@@ -145,14 +148,14 @@ async function inSlicesOrFloats<O extends Opened>(
 
 /** Compares the gradients, and reports the result if the run may go on. */
 async function checked(
-  opened: Opened,
-  batch: TokenBatch,
+  { step, arithmetic, fit }: Opened,
+  batches: readonly TokenBatch[],
   onEvent: OnEvent<NumericEvent>,
   cut: RowCut,
 ): Promise<FastCheck> {
-  const { step, arithmetic } = opened;
   const both = besideFloats(step.arithmetic);
-  const check = await checkFast(step, both, rowsAtOnce(opened, batch), cut);
+  const atOnce = batches.flatMap((batch) => cutBatch(batch, fit.sequences));
+  const check = await checkFast(step, both, atOnce, cut);
   if (check.passed) onEvent({ kind: "fast passed", rotated: isRotated(arithmetic), check });
   return check;
 }

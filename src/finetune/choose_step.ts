@@ -5,7 +5,8 @@ import { modelDigest } from "../lora/digest.ts";
 import { type Arithmetic, isRotated, isSliced } from "../plan/arithmetic.ts";
 import { openProcessor } from "../runtime/open_runner.ts";
 import { forgetMapped } from "../system/mapped_file.ts";
-import { firstBatch } from "../train/first_batch.ts";
+import { DECIDING_SEQUENCES } from "../train/check_fast.ts";
+import { firstBatches } from "../train/first_batch.ts";
 import { chooseArithmetic } from "../train/choose_arithmetic.ts";
 import { PlanFamilies } from "../train/plan_families.ts";
 import type { PlannedModel } from "../train/planned_model.ts";
@@ -42,7 +43,7 @@ export async function chooseStep(
 ): Promise<ChosenStep> {
   const { base, learned: { data, adapted }, runner, config, own } = source;
   const forms = await runForms(config, runner, base.model, onEvent);
-  const batch = await firstBatch(data.train);
+  const [batch, ...later] = await firstBatches(data.train, DECIDING_SEQUENCES);
   const settings = withStage(stepOptions(source), batch, own.peers?.pipeline);
   const options = { ...settings, plans: new PlanFamilies(settings.model) };
   const open = (arithmetic: Arithmetic) => openStep(source, options, arithmetic, onEvent);
@@ -62,7 +63,7 @@ export async function chooseStep(
   const baseDigest = modelDigest(base.model, forgets ? forgetMapped : undefined);
   const { opened, choice } = await chooseNumeric(first, open, batch, onEvent, {
     ...forms,
-    ...{ exact, cut },
+    ...{ exact, cut, later },
   });
   untilChosen.move();
   const { step, fit, arithmetic } = opened;

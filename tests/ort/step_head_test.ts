@@ -94,7 +94,7 @@ for (const [[what, model], libraries] of withSampledVariants(Object.entries(HEAD
     const arithmetic = arithmeticOf({ numeric: "fast", integerForm });
     const made = { ...adapted(model()), headChunk: 100, arithmetic };
     using step = new PlannedModel({ runner, ...made, objective: "causal" });
-    const { cosine, passed } = await checkFast(step, besideFloats(arithmetic), batch);
+    const { cosine, passed } = await checkFast(step, besideFloats(arithmetic), [batch]);
     assert(passed && cosine > 0.99, `cosine ${cosine}`);
     const shape = { batch: 2, length: 8, targetRows: 16 };
     const { preprocessing } = planTraining(made.model, { ...shape, ...made });

@@ -182,7 +182,7 @@ for (const name of Object.keys(STEP_MODELS) as StepModelName[]) {
     using runner = createOrtRunner({ threads: 1 });
     using step = stepOn(runner, name, { headChunk: 100, numeric: "fast", integerForm: FORM });
     const both = besideFloats(step.arithmetic);
-    const { cosine, relativeError, passed } = await checkFast(step, both, batchFor(name));
+    const { cosine, relativeError, passed } = await checkFast(step, both, [batchFor(name)]);
     assert(passed && cosine > 0.995 && cosine < 1, `cosine ${cosine}`);
     assert(relativeError > 1e-3 && relativeError < 0.1, `relative error ${relativeError}`);
   });
@@ -200,7 +200,7 @@ Deno.test("fast leaves a head of many classes in floats where its weight does no
       ...{ runner, ...made, objective: "causal", headChunk, arithmetic },
     });
     const batch = batchFor("tiny-llama-torch-fp32");
-    return (await checkFast(step, besideFloats(arithmetic), batch)).relativeError;
+    return (await checkFast(step, besideFloats(arithmetic), [batch])).relativeError;
   };
   const [wide, narrow] = [await errorWith(100), await errorWith(1e6)];
   assert(wide < 0.8 * narrow, `${wide} with more classes than a chunk has, ${narrow} with fewer`);
@@ -359,7 +359,7 @@ Deno.test("checkFast() does not pass 8 bits that lose the gradient, and drops wh
   const { cosine, passed } = await checkFast(
     step,
     besideFloats(arithmetic),
-    batchFor("tiny-llama-torch-fp32"),
+    [batchFor("tiny-llama-torch-fp32")],
   );
   assert(!passed && !(cosine >= FAST_THRESHOLD), `cosine ${cosine}`);
   assert(step.parameters.every(({ grad }) => grad === undefined));

@@ -65,11 +65,11 @@ const NOTES: readonly (readonly [FineTuneEvent, string])[] = [
   [
     { kind: "fast passed", rotated: true, check },
     "Numeric setting fast, weights of 8 bits rotated and rounded anew: its gradient of the first " +
-    "batch beside that of exact: cosine 0.9877, relative error 12.3%",
+    "sequences beside that of exact: cosine 0.9877, relative error 12.3%",
   ],
   [
     { kind: "fast failed", check },
-    "Numeric setting fast computes another gradient of the first batch than exact: cosine 0.9877, " +
+    "Numeric setting fast computes another gradient of the first sequences than exact: cosine 0.9877, " +
     "relative error 12.3%, and the cosine must be >= 0.98; going on in exact",
   ],
   [

@@ -2,7 +2,7 @@ import { assert, assertEquals } from "@std/assert";
 import { chooseNumeric, type Opened } from "../../src/finetune/choose_numeric.ts";
 import type { NumericEvent } from "../../src/finetune/mod.ts";
 import type { TokenBatch } from "../../src/data/targets.ts";
-import { int64 } from "../../src/graph/tensor.ts";
+import { int64, toNumbers } from "../../src/graph/tensor.ts";
 import {
   type Arithmetic,
   arithmeticOf,
@@ -94,3 +94,52 @@ Deno.test("chooseNumeric() goes on in floats, with the same model, where no prod
   assertEquals([model.arithmetic, model.step.arithmetic], [inFloats(exact), inFloats(exact)]);
   assertEquals(choice.setting, "exact");
 });
+
+Deno.test("chooseNumeric() asks batches after the first before it leaves fast", async () => {
+  const [differs, agrees] = [batchOf(3), batchOf(4)];
+  for (
+    const [later, setting] of [[[agrees], "fast"], [[differs], "exact"], [[], "exact"]] as const
+  ) {
+    const open = (arithmetic: Arithmetic) => Promise.resolve(differingIn(3, arithmetic));
+    const { choice } = await chooseNumeric(
+      differingIn(3, arithmeticOf({ numeric: "fast" })),
+      open,
+      differs,
+      () => {},
+      { exact: IN_FLOATS, integerLead: 3, later },
+    );
+    assertEquals(choice.setting, setting);
+  }
+});
+
+const batchOf = (token: number): TokenBatch => ({
+  ...batch(),
+  inputIds: int64([1, 2], [token, 2]),
+});
+
+/** A model whose gradient in `fast` is another where a sequence begins with a token. */
+function differingIn(token: number, arithmetic: Arithmetic): Opened {
+  let gradient = new Float32Array();
+  const step = {
+    arithmetic,
+    parameters: [{
+      grad: {
+        read: () => ({
+          dtype: "float32",
+          dims: [2],
+          bytes: new Uint8Array(gradient.slice().buffer),
+        }),
+      },
+    }],
+    zeroGrad() {},
+    accumulate({ inputIds }: TokenBatch, _seed: number, how: { arithmetic: Arithmetic }) {
+      const differs = numericOf(how.arithmetic) === "fast" &&
+        Number(toNumbers(inputIds)[0]) === token;
+      gradient = Float32Array.of(1, differs ? 9 : 0);
+      return Promise.resolve();
+    },
+    trainingPlanOf: () => ({ readsStored: false }),
+    [Symbol.dispose]() {},
+  };
+  return { arithmetic, fit: { sequences: 1 }, step } as unknown as Opened;
+}

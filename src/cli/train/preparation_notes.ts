@@ -96,11 +96,11 @@ function numericSentence(event: NumericEvent): string {
   switch (event.kind) {
     case "fast passed": {
       const how = event.rotated ? ", weights of 8 bits rotated and rounded anew" : "";
-      return `Numeric setting fast${how}: its gradient of the first batch beside that of exact: ` +
+      return `Numeric setting fast${how}: its gradient of the first sequences beside that of exact: ` +
         formatCheck(event.check);
     }
     case "fast failed":
-      return "Numeric setting fast computes another gradient of the first batch than exact: " +
+      return "Numeric setting fast computes another gradient of the first sequences than exact: " +
         `${
           formatCheck(event.check)
         }, and the cosine must be >= ${FAST_THRESHOLD}; going on in exact`;
