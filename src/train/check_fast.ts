@@ -99,7 +99,9 @@ async function closestOf(
   for (const [i, group] of others.entries()) {
     groups.push(compareGradients(exacts[i], await add("fast", group)));
   }
-  groups.sort((a, b) => b.cosine - a.cosine);
+  // A group without a gradient has no cosine.
+  const closeness = ({ cosine }: Comparison) => Number.isNaN(cosine) ? -1 : cosine;
+  groups.sort((a, b) => closeness(b) - closeness(a));
   const middle = groups[Math.ceil(groups.length / 2) - 1];
   // NaN if any gradient has one.
   const whole = compareGradients(sums.exact, sums.fast);
