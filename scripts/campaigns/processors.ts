@@ -2,9 +2,9 @@
  * Runs tests as on other processors: `deno task campaign:processors [--cpu avx2,cortex-a72] [FILE…]`.
  *
  * ONNX Runtime's kernels differ by what a processor has, and so do their sums. x64 runs at full speed,
- * instruction sets hidden from the process (`processors/cpuid_mask.c`, gcc), where its processor can
- * make `cpuid` fault, else emulated; arm64 is emulated. Emulation gives the numbers that such a
- * processor computes, and tells nothing of its speed. It needs qemu and the C and C++ libraries of
+ * instruction sets hidden by `processors/cpuid_mask.c` (gcc): from the process where its processor can
+ * make `cpuid` fault, else from ONNX Runtime's library alone (objdump); arm64 is emulated. Emulation
+ * gives the numbers that such a processor computes, and tells nothing of its speed. It needs qemu and the C and C++ libraries of
  * arm64 (`apt-get install qemu-user libc6-arm64-cross libstdc++6-arm64-cross libgcc-s1-arm64-cross`);
  * Deno for arm64 comes from npm, ONNX Runtime's library from the package that graft uses anyway.
  *
@@ -16,6 +16,7 @@ import { parseArgs } from "@std/cli/parse-args";
 import { ROOT } from "../bench/context.ts";
 import { countCases, type Counts, inTurns, jobCount, sumCounts } from "../test.ts";
 import { thisHost } from "./processors/host.ts";
+import { ortLibraryFor } from "./processors/ort_library.ts";
 import { type Kind, KINDS, type Way, wayTo } from "./processors/ways.ts";
 
 /** Every form of 8-bit product and of dequantising, forward and backward, and what rounds activations. */
@@ -32,10 +33,6 @@ const TESTS = [
   "tests/ort/step_packing_test.ts",
   "tests/ort/lora_inject_test.ts",
 ];
-
-/** What graft would load on such a processor. */
-const libraryFor = (arch: string) =>
-  `${ROOT}node_modules/onnxruntime-node/bin/napi-v6/linux/${arch}/libonnxruntime.so.1`;
 
 /** A test file on a processor. */
 interface Task {
@@ -63,7 +60,7 @@ async function runTask({ processor, kind: { arch }, way, file }: Task): Promise<
       GRAFT_CACHE_DIR: own,
       // Tests look for other releases, with the emulated Deno as a child, where none is named.
       ...(way.how === "emulated"
-        ? { DENO_DIR: `${folder}/deno-${arch}`, GRAFT_ORT_LIB: libraryFor(arch) }
+        ? { DENO_DIR: `${folder}/deno-${arch}`, GRAFT_ORT_LIB: ortLibraryFor(arch) }
         : {}),
       // Processes that a test starts by its own path.
       ...(way.how === "emulated" && arch === "arm64"
@@ -92,7 +89,7 @@ const maySkip = Deno.env.get("GRAFT_REQUIRE_TOOLS") !== "1";
 const folder = Deno.makeTempDirSync({ prefix: "graft-processors-" });
 let failed = false;
 try {
-  const host = thisHost(folder);
+  const host = thisHost(folder, ortLibraryFor("x64"));
   const tasks: Task[] = processors.flatMap((processor) => {
     const kind: Kind = KINDS[processor] ?? { arch: "arm64", emulated: processor };
     const way = wayTo(kind, host);

@@ -5,7 +5,7 @@ const FLAGS = "fpu sse4_1 avx avx2 fma avx512f avx_vnni avx512_vnni amx_int8";
 
 const host = (flags: string, more: Partial<Host> = {}): Host => ({
   ...{ arch: "x86_64", flags: new Set(flags.split(" ")), deno: "deno" },
-  mask: () => "mask.so",
+  mask: () => ({ env: { LD_PRELOAD: "mask.so" } }),
   emulatorOf: (arch) => ({ command: [`qemu-${arch}`], deno: `deno-${arch}` }),
   ...more,
 });

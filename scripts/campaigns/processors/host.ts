@@ -1,20 +1,25 @@
 /** What this machine has to run tests as on other processors. */
 import type { Host, Kind } from "./ways.ts";
+import { trappingCopy } from "./trapping_copy.ts";
+import { run } from "./command.ts";
 
 const MASK = new URL("cpuid_mask.c", import.meta.url).pathname;
 
 /** Where Debian puts the C and C++ libraries of arm64. */
 const ARM64_LIBRARIES = "/usr/aarch64-linux-gnu";
 
-/** @param folder where what is compiled or fetched lies, until the caller removes it */
-export function thisHost(folder: string): Host {
+/**
+ * @param folder where what is compiled or fetched lies, until the caller removes it
+ * @param library the ONNX Runtime that the tests use
+ */
+export function thisHost(folder: string, library: string): Host {
   const found = new Map<Kind["arch"], ReturnType<Host["emulatorOf"]>>();
   let mask: ReturnType<Host["mask"]> | undefined;
   return {
     arch: Deno.build.arch,
     flags: processorFlags(),
     deno: Deno.execPath(),
-    mask: () => mask ??= compileMask(folder),
+    mask: () => mask ??= compileMask(folder, library),
     emulatorOf(arch) {
       const emulator = found.get(arch) ??
         (arch === "arm64" ? arm64Emulator(folder) : x64Emulator());
@@ -29,14 +34,29 @@ function processorFlags(): ReadonlySet<string> {
   return new Set(flags.trim().split(/\s+/));
 }
 
-function compileMask(folder: string): ReturnType<Host["mask"]> {
-  const library = `${folder}/cpuid_mask.so`;
-  const compiled = run("gcc", ["-shared", "-fPIC", "-O2", "-o", library, MASK, "-ldl"]);
+function compileMask(folder: string, library: string): ReturnType<Host["mask"]> {
+  const mask = `${folder}/cpuid_mask.so`;
+  const compiled = run("gcc", ["-shared", "-fPIC", "-O2", "-o", mask, MASK, "-ldl"]);
   if (compiled === undefined) return { missing: "gcc cannot compile cpuid_mask.c" };
-  const env = { CPUID_LEVEL: "1", LD_PRELOAD: library };
-  return run("true", [], { env }) === undefined
-    ? { missing: "this processor or kernel cannot make cpuid fault" }
-    : library;
+  const env = { LD_PRELOAD: mask };
+  if (run("true", [], { env: { ...env, CPUID_LEVEL: "1" } }) !== undefined) return { env };
+  const copy = trappingCopy(library, folder);
+  if ("missing" in copy) {
+    return { missing: `this processor or kernel cannot make cpuid fault, and ${copy.missing}` };
+  }
+  return opensCopy(library, copy.path, env)
+    ? { env: { ...env, CPUID_COPY: copy.path } }
+    : { missing: "Deno does not open the copy in which cpuid is a trap" };
+}
+
+/** Whether a process that opens the library has the copy, and goes on after its traps. */
+function opensCopy(library: string, copy: string, env: Record<string, string>): boolean {
+  const code = `Deno.dlopen(${JSON.stringify(library)}, {}); ` +
+    'console.log(Deno.readTextFileSync("/proc/self/maps"));';
+  const maps = run(Deno.execPath(), ["eval", code], {
+    env: { ...env, CPUID_COPY: copy, CPUID_LEVEL: "3" },
+  });
+  return maps !== undefined && maps.includes(copy) && !maps.includes(library);
 }
 
 function x64Emulator(): ReturnType<Host["emulatorOf"]> {
@@ -62,20 +82,4 @@ function arm64Emulator(folder: string): ReturnType<Host["emulatorOf"]> {
 /** Debian's packages qemu-user and qemu-user-static name it differently. */
 function emulatorNamed(name: string): string | undefined {
   return [name, `${name}-static`].find((command) => run(command, ["--version"]) !== undefined);
-}
-
-/** What a command wrote; `undefined` where it is not there or failed. */
-function run(
-  command: string,
-  args: string[],
-  options: Pick<Deno.CommandOptions, "cwd" | "env"> = {},
-): string | undefined {
-  try {
-    const { success, stdout } = new Deno.Command(command, { args, stderr: "null", ...options })
-      .outputSync();
-    return success ? new TextDecoder().decode(stdout) : undefined;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
 }

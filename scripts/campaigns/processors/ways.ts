@@ -30,6 +30,8 @@ export interface Emulator {
   readonly deno: string;
 }
 
+type Environment = Readonly<Record<string, string>>;
+
 /** What the machine has that runs the tests. */
 export interface Host {
   /** As `Deno.build.arch` names it. */
@@ -38,8 +40,8 @@ export interface Host {
   readonly flags: ReadonlySet<string>;
   /** The Deno that runs this. */
   readonly deno: string;
-  /** The library of `cpuid_mask.c`, or why there is none; asked only where it matters. */
-  readonly mask: () => string | { readonly missing: string };
+  /** The environment in which `cpuid_mask.c` works, or why it cannot; asked only where it matters. */
+  readonly mask: () => { readonly env: Environment } | { readonly missing: string };
   readonly emulatorOf: (arch: Kind["arch"]) => Emulator | { readonly missing: string };
 }
 
@@ -47,7 +49,7 @@ export interface Host {
 export interface Way {
   readonly how: "as it is" | "hidden" | "emulated";
   readonly command: readonly string[];
-  readonly env: Readonly<Record<string, string>>;
+  readonly env: Environment;
 }
 
 /** The quickest way of running as a kind of processor, or why there is none. */
@@ -64,9 +66,11 @@ export function wayTo(
       const hasNone = ![...host.flags].some((flag) => hidden.some((set) => set.test(flag)));
       if (hasNone) return { how: "as it is", command: [host.deno], env: {} };
       const mask = host.mask();
-      if (typeof mask === "string") {
-        const env = { LD_PRELOAD: mask, CPUID_LEVEL: `${hides}` };
-        return { how: "hidden", command: [host.deno], env };
+      if ("env" in mask) {
+        return {
+          ...{ how: "hidden", command: [host.deno] },
+          env: { ...mask.env, CPUID_LEVEL: `${hides}` },
+        };
       }
       why.push(mask.missing);
     }
