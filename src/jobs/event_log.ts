@@ -43,22 +43,16 @@ export class EventLog {
    * The newest events, the newest first.
    *
    * @param limit the most of them
-   * @param after id of an event: only older ones; one that is not there: the newest of all
+   * @param after id of an event: only older ones
+   * @returns `undefined` if `after` is not there
    * @throws {BadInputError} where the file is a pipe or a device
    */
-  newest(limit: number, after?: string): JobEvents {
-    if (after !== undefined) {
-      const older = this.#first(limit, after);
-      if (older !== undefined) return older;
-    }
-    return this.#first(limit)!;
-  }
-
-  /** @returns `undefined` if `after` is not there */
-  #first(limit: number, after?: string): JobEvents | undefined {
+  newest(limit: number): JobEvents;
+  newest(limit: number, after: string | undefined): JobEvents | undefined;
+  newest(limit: number, after?: string): JobEvents | undefined {
     const events: JobEvent[] = [];
-    if (regularFileSize(this.path) === undefined) return after === undefined ? NONE : undefined;
     let isPast = after === undefined;
+    if (regularFileSize(this.path) === undefined) return isPast ? NONE : undefined;
     for (const line of linesBackward(this.path)) {
       // Most lines of a deep page are passed over: reading each as JSON would take most of the time.
       if (!isPast && !line.includes(after!)) continue;

@@ -92,6 +92,18 @@ Deno.test("openai's client: a file is uploaded, trained on, and the model that c
       );
       assert(losses[0] < losses.at(-1)!, `${losses}`);
       assert((await client.fineTuning.jobs.checkpoints.list(job.id)).data.length > 0);
+      // A first page in answer would let clients that page through a list begin anew without end.
+      const { jobs } = client.fineTuning;
+      for (
+        const list of [
+          () => jobs.list({ after: "ftjob-unknown" }),
+          () => jobs.listEvents(job.id, { after: "ftevent-unknown" }),
+          () => jobs.checkpoints.list(job.id, { after: "ftckpt-unknown" }),
+        ]
+      ) {
+        const { param } = await assertRejects(async () => await list(), OpenAI.BadRequestError);
+        assertEquals(param, "after");
+      }
       model = job.fine_tuned_model!;
       await client.files.delete(file.id);
       await assertRejects(() => client.files.retrieve(file.id), OpenAI.NotFoundError);

@@ -97,7 +97,9 @@ export function jobEvents(parts: ServerParts): Handler {
   return (context) => {
     const { jobs, record } = found(parts, context);
     const { limit, after } = asked(context);
-    const { events, hasMore } = jobs.events(record).newest(limit, after);
+    const newest = jobs.events(record).newest(limit, after);
+    if (newest === undefined) throw noSuchItem(after);
+    const { events, hasMore } = newest;
     return context.json(page(events.map(eventJson), hasMore));
   };
 }
@@ -137,9 +139,17 @@ function asked(context: Context): Asked {
 }
 
 function pageOf<T extends { readonly id: string }>(all: readonly T[], { limit, after }: Asked) {
-  const start = after === undefined ? 0 : all.findIndex(({ id }) => id === after) + 1;
+  const before = all.findIndex(({ id }) => id === after);
+  if (after !== undefined && before < 0) throw noSuchItem(after);
+  const start = before + 1;
   return page(all.slice(start, start + limit), start + limit < all.length);
 }
+
+/** Clients that page through a list would begin anew, without end, with its first page for an answer. */
+const noSuchItem = (after: string | undefined) =>
+  new ApiError(400, `There is nothing with the id ${JSON.stringify(after)} in this list`, {
+    param: "after",
+  });
 
 /** Part of a list as OpenAI's clients expect it. */
 const page = <T extends { readonly id: string }>(data: readonly T[], hasMore: boolean) => ({
