@@ -9,8 +9,8 @@
  * Deno for arm64 comes from npm, ONNX Runtime's library from the package that graft uses anyway.
  *
  * `--cpu` names kinds of `processors/ways.ts`, or any arm64 processor that qemu knows. With `--quick`
- * emulated ones run the files that take them minutes (`QUICK`) alone. Prints one JSON object a processor and ends with 1 where a test fails on one. A processor that cannot be run is told
- * and left out, with GRAFT_REQUIRE_TOOLS=1 a failure.
+ * emulated ones run the files that take them minutes (`QUICK`) alone. Prints one JSON object a processor
+ * and ends with 1 where a test fails on one. A processor that cannot be run is told and left out, with GRAFT_REQUIRE_TOOLS=1 a failure.
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { ROOT } from "../bench/context.ts";
@@ -32,6 +32,7 @@ const TESTS = [
   "tests/ort/train_fast_test.ts",
   "tests/ort/step_packing_test.ts",
   "tests/ort/lora_inject_test.ts",
+  "tests/ort/scale_forms_test.ts",
 ];
 
 /** A test file on a processor. */
