@@ -3,14 +3,16 @@
  *
  * ONNX Runtime's kernels differ by what a processor has, and so do their sums. x64 runs at full speed,
  * instruction sets hidden by `processors/cpuid_mask.c` (gcc): from the process where its processor can
- * make `cpuid` fault, else from ONNX Runtime's library alone (objdump); arm64 is emulated. Emulation
- * gives the numbers that such a processor computes, and tells nothing of its speed. It needs qemu and the C and C++ libraries of
- * arm64 (`apt-get install qemu-user libc6-arm64-cross libstdc++6-arm64-cross libgcc-s1-arm64-cross`);
- * Deno for arm64 comes from npm, ONNX Runtime's library from the package that graft uses anyway.
+ * make `cpuid` fault, else from ONNX Runtime's library alone (objdump). arm64 is emulated, and x64 where
+ * nothing can be hidden. Emulation gives the numbers that such a processor computes, and tells nothing of
+ * its speed. It needs qemu and the C and C++ libraries of arm64
+ * (`apt-get install qemu-user libc6-arm64-cross libstdc++6-arm64-cross libgcc-s1-arm64-cross`); Deno for
+ * arm64 comes from npm, ONNX Runtime's library from the package that graft uses anyway.
  *
  * `--cpu` names kinds of `processors/ways.ts`, or any arm64 processor that qemu knows. With `--quick`
  * emulated ones run the files that take them minutes (`QUICK`) alone. Prints one JSON object a processor
- * and ends with 1 where a test fails on one. A processor that cannot be run is told and left out, with GRAFT_REQUIRE_TOOLS=1 a failure.
+ * and ends with 1 where a test fails on one. A processor that cannot be run is told and left out, with
+ * GRAFT_REQUIRE_TOOLS=1 a failure.
  */
 import { parseArgs } from "@std/cli/parse-args";
 import { ROOT } from "../bench/context.ts";
@@ -90,7 +92,7 @@ const maySkip = Deno.env.get("GRAFT_REQUIRE_TOOLS") !== "1";
 const folder = Deno.makeTempDirSync({ prefix: "graft-processors-" });
 let failed = false;
 try {
-  const host = thisHost(folder, ortLibraryFor("x64"));
+  const host = thisHost(folder);
   const tasks: Task[] = processors.flatMap((processor) => {
     const kind: Kind = KINDS[processor] ?? { arch: "arm64", emulated: processor };
     const way = wayTo(kind, host);

@@ -65,9 +65,7 @@ const FORMS: Readonly<Record<string, Form>> = {
   "int4 in blocks that end within one, as genai's builder writes them": {
     make: () => fixture("dialects/llama-int4-zero-points"),
   },
-  "8 bits in blocks": {
-    make: () => fixture("dialects/llama-int8-separate"),
-  },
+  "8 bits in blocks": { make: () => fixture("dialects/llama-int8-separate") },
   "DequantizeLinear of int4 in blocks": { make: () => blocks(32, true) },
   "DequantizeLinear of int4 in blocks with zero points": {
     make: () => withZeroPoints(blocks(16, true)),

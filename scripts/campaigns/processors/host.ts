@@ -1,25 +1,23 @@
 /** What this machine has to run tests as on other processors. */
-import type { Host, Kind } from "./ways.ts";
-import { trappingCopy } from "./trapping_copy.ts";
 import { run } from "./command.ts";
+import { ortLibraryFor } from "./ort_library.ts";
+import { trappingCopy } from "./trapping_copy.ts";
+import type { Host, Kind } from "./ways.ts";
 
 const MASK = new URL("cpuid_mask.c", import.meta.url).pathname;
 
 /** Where Debian puts the C and C++ libraries of arm64. */
 const ARM64_LIBRARIES = "/usr/aarch64-linux-gnu";
 
-/**
- * @param folder where what is compiled or fetched lies, until the caller removes it
- * @param library the ONNX Runtime that the tests use
- */
-export function thisHost(folder: string, library: string): Host {
+/** @param folder where what is compiled or fetched lies, until the caller removes it */
+export function thisHost(folder: string): Host {
   const found = new Map<Kind["arch"], ReturnType<Host["emulatorOf"]>>();
   let mask: ReturnType<Host["mask"]> | undefined;
   return {
     arch: Deno.build.arch,
     flags: processorFlags(),
     deno: Deno.execPath(),
-    mask: () => mask ??= compileMask(folder, library),
+    mask: () => mask ??= compileMask(folder),
     emulatorOf(arch) {
       const emulator = found.get(arch) ??
         (arch === "arm64" ? arm64Emulator(folder) : x64Emulator());
@@ -34,12 +32,13 @@ function processorFlags(): ReadonlySet<string> {
   return new Set(flags.trim().split(/\s+/));
 }
 
-function compileMask(folder: string, library: string): ReturnType<Host["mask"]> {
+function compileMask(folder: string): ReturnType<Host["mask"]> {
   const mask = `${folder}/cpuid_mask.so`;
   const compiled = run("gcc", ["-shared", "-fPIC", "-O2", "-o", mask, MASK, "-ldl"]);
   if (compiled === undefined) return { missing: "gcc cannot compile cpuid_mask.c" };
   const env = { LD_PRELOAD: mask };
   if (run("true", [], { env: { ...env, CPUID_LEVEL: "1" } }) !== undefined) return { env };
+  const library = ortLibraryFor("x64");
   const copy = trappingCopy(library, folder);
   if ("missing" in copy) {
     return { missing: `this processor or kernel cannot make cpuid fault, and ${copy.missing}` };

@@ -67,10 +67,8 @@ export function wayTo(
       if (hasNone) return { how: "as it is", command: [host.deno], env: {} };
       const mask = host.mask();
       if ("env" in mask) {
-        return {
-          ...{ how: "hidden", command: [host.deno] },
-          env: { ...mask.env, CPUID_LEVEL: `${hides}` },
-        };
+        const env = { ...mask.env, CPUID_LEVEL: `${hides}` };
+        return { how: "hidden", command: [host.deno], env };
       }
       why.push(mask.missing);
     }

@@ -99,8 +99,7 @@ export function jobEvents(parts: ServerParts): Handler {
     const { limit, after } = asked(context);
     const newest = jobs.events(record).newest(limit, after);
     if (newest === undefined) throw noSuchItem(after);
-    const { events, hasMore } = newest;
-    return context.json(page(events.map(eventJson), hasMore));
+    return context.json(page(newest.events.map(eventJson), newest.hasMore));
   };
 }
 
