@@ -5,8 +5,15 @@ import type { Numeric } from "../../src/plan/names.ts";
 import { besideFloats, type ComparedModel } from "../../src/train/check_fast.ts";
 import { quickerSetting, timeSettings } from "../../src/train/quicker_setting.ts";
 
-/** A model whose passes take what is given, in turn, on a clock of its own. */
-function modelTaking(milliseconds: Readonly<Record<Numeric, readonly number[]>>) {
+/**
+ * A model whose passes take what is given, in turn, on a clock of its own.
+ *
+ * @param entering what a pass takes longer that is in another setting than the one before
+ */
+function modelTaking(
+  milliseconds: Readonly<Record<Numeric, readonly number[]>>,
+  entering = 0,
+) {
   let time = 0;
   let last: Numeric | undefined;
   const left = { exact: [...milliseconds.exact], fast: [...milliseconds.fast] };
@@ -14,8 +21,9 @@ function modelTaking(milliseconds: Readonly<Record<Numeric, readonly number[]>>)
     parameters: [],
     zeroGrad() {},
     accumulate(_batch: TokenBatch, _seed: number, { arithmetic }: { arithmetic: Arithmetic }) {
-      last = numericOf(arithmetic);
-      time += left[last].shift()!;
+      const setting = numericOf(arithmetic);
+      time += left[setting].shift()! + (setting === last ? 0 : entering);
+      last = setting;
       return Promise.resolve({ loss: 0, targets: 1 });
     },
   };
@@ -25,10 +33,16 @@ function modelTaking(milliseconds: Readonly<Record<Numeric, readonly number[]>>)
 const BATCHES = [{}] as TokenBatch[];
 
 Deno.test("timeSettings() has the shortest pass of each setting, that of fast last", async () => {
-  const { step, now, last } = modelTaking({ exact: [900, 300], fast: [250, 700] });
+  const { step, now, last } = modelTaking({ exact: [900, 300, 310], fast: [950, 250, 700] });
   const both = besideFloats(arithmeticOf({ numeric: "fast" }));
   assertEquals(await timeSettings(step, both, BATCHES, now), { exact: 300, fast: 250 });
   assertEquals(last(), "fast");
+});
+
+Deno.test("timeSettings() leaves out what a change of setting takes", async () => {
+  const { step, now } = modelTaking({ exact: [390, 390, 390], fast: [290, 290, 290] }, 200);
+  const both = besideFloats(arithmeticOf({ numeric: "fast" }));
+  assertEquals(await timeSettings(step, both, BATCHES, now), { exact: 390, fast: 290 });
 });
 
 Deno.test("quickerSetting() leaves fast where exact is clearly quicker in passes long enough to tell", () => {
