@@ -4,7 +4,15 @@ import { cutBatch, sliceBatch } from "../data/slice_batch.ts";
 import { type RowCut, together } from "../data/row_cuts.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { RefusedError } from "../errors.ts";
-import { type Arithmetic, changed, inFloats, isRotated, isSliced } from "../plan/arithmetic.ts";
+import { unpairedForm } from "../ops/internal/integer_form.ts";
+import {
+  type Arithmetic,
+  changed,
+  inFloats,
+  isRotated,
+  isSliced,
+  type Products,
+} from "../plan/arithmetic.ts";
 import type { Numeric } from "../plan/names.ts";
 import { besideFloats, checkedPart, checkFast, type FastCheck } from "../train/check_fast.ts";
 import { checkSliced } from "../train/check_sliced.ts";
@@ -48,8 +56,8 @@ const CLEAR_LEAD = 1.8;
 
 /**
  * Keeps the model as it was opened if its gradient is that of `exact` in floats. If not, a model in `fast`
- * that reads 8-bit weights as they are stored is tried with rotated ones, then in `exact`, and last in
- * floats. Each is opened again, since each needs different memory. A model that is not kept is disposed of.
+ * whose weights are paired is tried with others, one that reads 8-bit weights as they are stored with rotated
+ * ones, then in `exact`, and last in floats. Each is opened again, since each needs different memory. A model that is not kept is disposed of.
  *
  * @param open opens the model for another arithmetic; throws a {@linkcode RefusedError} if memory does not
  * suffice
@@ -73,16 +81,17 @@ export async function chooseNumeric<O extends Opened>(
   if (check.passed) return await inQuicker(first, open, batch, onEvent, { ...known, check });
   const { readsStored } = first.step.trainingPlanOf(rowsAtOnce(first, batch));
   first.step[Symbol.dispose]();
-  const second = !products.rotated && readsStored
-    ? await openWhereItFits(
-      open,
-      changed(arithmetic, { products: { ...products, rotated: true } }),
-    )
-    : undefined;
-  if (second !== undefined) {
-    check = await checked(second, batches, onEvent, cut);
-    if (check.passed) return await inQuicker(second, open, batch, onEvent, { ...known, check });
-    second.step[Symbol.dispose]();
+  const form = unpairedForm(products.form);
+  const finer: Products[] = [
+    ...(form === products.form ? [] : [{ ...products, form }]),
+    ...(!products.rotated && readsStored ? [{ ...products, form, rotated: true }] : []),
+  ];
+  for (const products of finer) {
+    const next = await openWhereItFits(open, changed(arithmetic, { products }));
+    if (next === undefined) continue;
+    check = await checked(next, batches, onEvent, cut);
+    if (check.passed) return await inQuicker(next, open, batch, onEvent, { ...known, check });
+    next.step[Symbol.dispose]();
   }
   onEvent({ kind: "fast failed", check });
   const exact = await open(known.exact);

@@ -2,7 +2,7 @@
 import type { RowCut } from "../data/row_cuts.ts";
 import type { TrainingForms } from "../kernels/training_forms.ts";
 import { modelDigest } from "../lora/digest.ts";
-import { type Arithmetic, isRotated, isSliced } from "../plan/arithmetic.ts";
+import { type Arithmetic, formOfProducts, isRotated, isSliced } from "../plan/arithmetic.ts";
 import { openProcessor } from "../runtime/open_runner.ts";
 import { forgetMapped } from "../system/mapped_file.ts";
 import { DECIDING_SEQUENCES } from "../train/check_fast.ts";
@@ -69,6 +69,8 @@ export async function chooseStep(
   const { step, fit, arithmetic } = opened;
   const used = {
     ...forms,
+    // Rounding to paired weights may have failed.
+    ...(choice.setting === "fast" ? { integerForm: formOfProducts(arithmetic) } : {}),
     ...{ rotated: isRotated(arithmetic), sliced: isSliced(arithmetic), quicker: choice.quicker },
   };
   return { step, fit, choice, forms: used, cut, baseDigest };

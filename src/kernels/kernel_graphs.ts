@@ -13,6 +13,7 @@ import {
   activationType,
   INTEGER_FORMS,
   type IntegerForm,
+  isPaired,
   weightType,
 } from "../ops/internal/integer_form.ts";
 import { emitQuantizedLinear } from "../ops/internal/quantized_linear.ts";
@@ -102,6 +103,9 @@ const gemm = (b: GraphBuilder, x: string, weight: string) =>
 /** Name of the form that dequantises in a given way. */
 export const dequantKernel = (form: DequantForm) => `dequantize_${form}`;
 
+/** The forms of products with weights as stored. */
+export const SLICED_FORMS = INTEGER_FORMS.filter((form) => !isPaired(form));
+
 /** Name of the form that multiplies slices of activations in a form of 8-bit integers. */
 export const slicedKernel = (form: IntegerForm) => `${form}_sliced`;
 
@@ -168,12 +172,12 @@ export const KERNEL_FORMS: readonly KernelForm[] = [
   ...INTEGER_FORMS.map((form): KernelForm => ({
     name: form,
     about: `MatMulIntegerToFloat, ${activationType(form)} activations by ${
-      weightType(form)
-    } weights`,
+      isPaired(form) ? "paired " : ""
+    }${weightType(form)} weights`,
     integers: form,
     emit: integerProduct(form),
   })),
-  ...INTEGER_FORMS.map((form): KernelForm => ({
+  ...SLICED_FORMS.map((form): KernelForm => ({
     name: slicedKernel(form),
     about: `activations rounded to 16 bits, two products of ${activationType(form)} by ${
       weightType(form)

@@ -4,6 +4,7 @@ import {
   INTEGER_FORMS,
   type IntegerForm,
   rightForms,
+  unpairedForm,
   weightType,
 } from "../ops/internal/integer_form.ts";
 import {
@@ -76,7 +77,7 @@ export function integerFormOf(table: KernelTable): IntegerForm | undefined {
     is(form, ({ milliseconds }) => milliseconds !== undefined)
   );
   // Unsigned weights are a copy of those that a file holds as int8: used only where they must be.
-  const signed = usable.filter((form) => weightType(form) === "int8");
+  const signed = usable.filter((form) => weightType(unpairedForm(form)) === "int8");
   return quickestOf(table, signed.length > 0 ? signed : usable, (form) => form);
 }
 
@@ -87,7 +88,7 @@ export function integerFormOf(table: KernelTable): IntegerForm | undefined {
 export function slicesAreQuicker(table: KernelTable): boolean | undefined {
   const form = integerFormOf(table);
   if (form === undefined) return undefined;
-  const kernels = [slicedKernel(form), FLOAT_ROWS];
+  const kernels = [slicedKernel(unpairedForm(form)), FLOAT_ROWS];
   const quickest = quickestOf(table, kernels, (kernel) => kernel);
   return quickest === undefined ? undefined : quickest !== FLOAT_ROWS;
 }

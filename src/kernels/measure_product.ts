@@ -1,7 +1,6 @@
 /** Measures the kernels of `kernel_graphs.ts` on this device. */
-import { activationType, weightType } from "../ops/internal/integer_form.ts";
 import type { Runner } from "../runtime/runner.ts";
-import { saturates } from "../runtime/saturates.ts";
+import { formSaturates } from "../runtime/saturates.ts";
 import { median } from "../statistics.ts";
 import { formsFor, type KernelForm, kernelGraph, type StoredShape } from "./kernel_graphs.ts";
 import type { KernelTiming } from "./kernel_table.ts";
@@ -57,6 +56,5 @@ export async function measureProduct(
 
 /** Products of floats saturate nowhere. */
 async function isWrong(runner: Runner, { integers }: KernelForm): Promise<boolean> {
-  return integers !== undefined &&
-    await saturates(runner, activationType(integers), weightType(integers));
+  return integers !== undefined && await formSaturates(runner, integers);
 }

@@ -5,7 +5,14 @@ import { INTEGER_FORMS, type IntegerForm } from "../ops/internal/integer_form.ts
 import type { Numeric } from "../plan/names.ts";
 import type { Runner } from "../runtime/runner.ts";
 import { kernelSource, loadKernels, saveKernels } from "./kernel_cache.ts";
-import { dequantKernel, FLOAT_ROWS, FLOATS, formsFor, slicedKernel } from "./kernel_graphs.ts";
+import {
+  dequantKernel,
+  FLOAT_ROWS,
+  FLOATS,
+  formsFor,
+  SLICED_FORMS,
+  slicedKernel,
+} from "./kernel_graphs.ts";
 import { type Effort, measureProduct } from "./measure_product.ts";
 import {
   dequantFormOf,
@@ -59,7 +66,7 @@ export async function trainingForms(
     ...(numeric === "fast" || inRows ? INTEGER_FORMS : []),
     ...(numeric === "fast" ? [FLOATS] : []),
     // Those of `exact`, which `fast` may fall back to.
-    ...(inRows ? [FLOAT_ROWS, ...INTEGER_FORMS.map(slicedKernel)] : []),
+    ...(inRows ? [FLOAT_ROWS, ...SLICED_FORMS.map(slicedKernel)] : []),
   ];
   const forms = shape === undefined ? [] : formsFor(shape)
     .filter(({ name }) => kernels.includes(name) && !isMeasured(table, name));

@@ -3,7 +3,7 @@
  * (`train/choose_arithmetic.ts`) and passed on. A computation to compare with has a value of its own.
  */
 import type { DequantForm } from "../ops/dequant_form.ts";
-import type { IntegerForm } from "../ops/internal/integer_form.ts";
+import { type IntegerForm, unpairedForm } from "../ops/internal/integer_form.ts";
 import type { Numeric } from "./names.ts";
 
 /** How products of activations with frozen weights are computed, forward and backward. */
@@ -77,7 +77,7 @@ export function arithmeticOf(settings: ArithmeticSettings = {}): Arithmetic {
   const products: Products = numeric === "fast"
     ? { in: "8-bit integers", form, rotated }
     : sliced
-    ? { in: "16-bit integers", form }
+    ? { in: "16-bit integers", form: unpairedForm(form) }
     : { in: "floats" };
   const { dequantForm, kept, readyWeights, flushed } = settings;
   return Object.freeze({

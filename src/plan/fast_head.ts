@@ -20,6 +20,7 @@ import { float32, tensor } from "../graph/tensor.ts";
 import { inferTraining } from "../ops/registry.ts";
 import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
 import { transpose } from "../ops/transpose.ts";
+import { weightType } from "../ops/internal/integer_form.ts";
 import { zeroPoint } from "../ops/internal/rounded_rows.ts";
 import { ZERO_POINTS } from "../graph/codes.ts";
 import { callOf, type PlannedCall } from "./call.ts";
@@ -44,7 +45,7 @@ export function roundedChunk(c: ChunkContext, { index, start, size }: Chunk): Pr
   const b = new GraphBuilder(inferTraining);
   const weight = chunkWeight(b, c, start, size);
   const inRows = c.head.axis === 0 ? weight : transpose(b, weight);
-  const { codes, scale } = roundedRows(b, inRows, c.codes);
+  const { codes, scale } = roundedRows(b, inRows, c.form);
   const names = roundedNames(index);
   const outputs = new Map([
     [codes, names.codes],
@@ -61,7 +62,7 @@ export function fastChunkCall(c: ChunkContext, chunk: Chunk): PlannedCall {
   const { index: i, start, size } = chunk;
   const [max, sum, picked] = [carried("max"), carried("sum"), carried("picked")];
   const names = roundedNames(i);
-  const codes = b.input(names.codes, c.codes, [size, c.width]);
+  const codes = b.input(names.codes, weightType(c.form), [size, c.width]);
   const scale = b.input(names.scale, "float32", [size]);
   const logScale = b.input(names.logScale, "float32", [size]);
   const bias = chunkBias(b, c, start, size);
@@ -123,7 +124,15 @@ function scaledLogits(
   const codesTransposed = transpose(b, codes);
   return b.microsoft(
     "MatMulIntegerToFloat",
-    [hidden, codesTransposed, hiddenScale, scale, hiddenZero, zeroPoint(b, c.codes), addend],
+    [
+      hidden,
+      codesTransposed,
+      hiddenScale,
+      scale,
+      hiddenZero,
+      zeroPoint(b, weightType(c.form)),
+      addend,
+    ],
   );
 }
 
@@ -147,7 +156,7 @@ function productOfCodes(b: GraphBuilder, c: ChunkContext, values: string, codes:
   const one = b.scalar(1);
   return b.microsoft(
     "MatMulIntegerToFloat",
-    [rounded, codes, one, one, zero, zeroPoint(b, c.codes)],
+    [rounded, codes, one, one, zero, zeroPoint(b, weightType(c.form))],
   );
 }
 

@@ -16,7 +16,6 @@ import type { Extent } from "../graph/size.ts";
 import { float32, type Tensor } from "../graph/tensor.ts";
 import type { Graph } from "../graph/types.ts";
 import { inferTraining } from "../ops/registry.ts";
-import { weightType } from "../ops/internal/integer_form.ts";
 import { rotate, rotationBlock } from "../ops/internal/rotation.ts";
 import { transpose } from "../ops/transpose.ts";
 import { formOfProducts, IN_FLOATS, numericOf } from "./arithmetic.ts";
@@ -68,8 +67,8 @@ export function planChunkedHead(
   for (let start = 0; start < head.vocabulary; start += chunk) {
     chunks.push({ index: chunks.length, start, size: Math.min(chunk, head.vocabulary - start) });
   }
-  const codes = weightType(formOfProducts(arithmetic) ?? "u8s8");
-  const context = { lowered, head, rows, width, constants, codes, passControl };
+  const form = formOfProducts(arithmetic) ?? "u8s8";
+  const context = { lowered, head, rows, width, constants, form, passControl };
   const calls = (wanted: Wanted) => chunks.map((chunk) => chunkCall(context, chunk, wanted));
   const fast = numericOf(arithmetic) === "fast";
   if (fast && distils) throw new RangeError("Distillation requires `exact`");

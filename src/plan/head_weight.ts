@@ -5,8 +5,8 @@ import { byteLength } from "../graph/dtype.ts";
 import type { Extent } from "../graph/size.ts";
 import { ascending, int64, type Tensor } from "../graph/tensor.ts";
 import type { Graph } from "../graph/types.ts";
-import type { CodeType } from "../graph/codes.ts";
 import { sliceAxis } from "../ops/slice.ts";
+import type { IntegerForm } from "../ops/internal/integer_form.ts";
 import { type ChunkableHead, isMultiple } from "./chunkable_head.ts";
 import type { PassControl } from "./planning_pass.ts";
 
@@ -18,8 +18,8 @@ export interface ChunkContext {
   readonly rows: Extent;
   readonly width: number;
   readonly constants: Map<string, Tensor>;
-  /** Type of the codes where the weight is rounded to 8 bits. */
-  readonly codes: CodeType;
+  /** How the weight is rounded where products are in 8-bit integers. */
+  readonly form: IntegerForm;
   /** Which planning passes over the calls are left out. */
   readonly passControl?: PassControl;
 }

@@ -22,8 +22,14 @@ import {
   type Slices,
 } from "../ops/internal/quantized_linear.ts";
 import { rotate, rotationBlock, rotationNode } from "../ops/internal/rotation.ts";
-import { type IntegerForm, weightType } from "../ops/internal/integer_form.ts";
+import {
+  type IntegerForm,
+  isPaired,
+  unpairedForm,
+  weightType,
+} from "../ops/internal/integer_form.ts";
 import { transpose, transposedMatrix } from "../ops/transpose.ts";
+import { pairedScales } from "../ops/internal/paired_rows.ts";
 import { emitRowCodes, emitRowScales } from "../ops/internal/rounded_rows.ts";
 import { type PreprocessedGraph, WeightPreprocessing } from "./weight_preprocessing.ts";
 import { plainProduct } from "./plain_product.ts";
@@ -104,7 +110,9 @@ class Pass {
   /** Whether any product reads weights as stored in the file. */
   readsStored = false;
   readonly #lowered: Graph;
-  readonly #codes: CodeType;
+  readonly #form: IntegerForm;
+  /** Type of the file's own integers where products read them. */
+  readonly #storedType: CodeType;
   readonly #rotated: boolean;
   readonly #bothWays: boolean | "deep";
   readonly #slices: Slices;
@@ -117,7 +125,8 @@ class Pass {
     { form = "u8s8", rotated = false, bothWays = false, slices = 1, passControl }: QuantizeLinears,
   ) {
     this.#lowered = lowered;
-    this.#codes = weightType(form);
+    this.#form = form;
+    this.#storedType = weightType(unpairedForm(form));
     this.#rotated = rotated;
     this.#bothWays = bothWays;
     this.#slices = slices;
@@ -198,12 +207,12 @@ class Pass {
    * such products may be rounded.
    */
   #weight(right: string, transB: boolean): QuantizedWeight | undefined {
-    const stored = this.#rotated ? undefined : this.#stored(right, transB);
+    const stored = this.#rotated ? undefined : this.#storedWeight(right, transB);
     if (stored !== undefined) this.readsStored = true;
     return stored ?? (this.#slices === 1 ? this.#rounded(right, transB) : undefined);
   }
 
-  #stored(right: string, transB: boolean): QuantizedWeight | undefined {
+  #storedWeight(right: string, transB: boolean): QuantizedWeight | undefined {
     const node = this.preprocessing.producers.get(right);
     if (node?.opType !== "DequantizeLinear" || intAttribute(node, "block_size", 0) !== 0) {
       return undefined;
@@ -227,8 +236,8 @@ class Pass {
     integers: string,
     dims: readonly number[],
   ): Pick<QuantizedWeight, "weight" | "transposed"> {
-    const moves = this.#codes !== "int8";
-    const weight = moves ? `${integers}.${this.#codes}` : integers;
+    const moves = this.#storedType !== "int8";
+    const weight = moves ? `${integers}.${this.#storedType}` : integers;
     const transposedName = this.#transposedName(weight, dims);
     const names = [...(moves ? [weight] : []), ...(transposedName ? [transposedName] : [])];
     if (names.length > 0 && !this.preprocessing.has(integers)) {
@@ -237,8 +246,8 @@ class Pass {
         const codes = moves ? unsigned(b, stored) : stored;
         return [...(moves ? [codes] : []), ...(transposedName ? [transpose(b, codes)] : [])];
       });
-      if (moves) this.#declare(weight, this.#codes, dims);
-      if (transposedName) this.#declare(transposedName, this.#codes, dims.toReversed());
+      if (moves) this.#declare(weight, this.#storedType, dims);
+      if (transposedName) this.#declare(transposedName, this.#storedType, dims.toReversed());
     }
     return { weight, transposed: transposedName };
   }
@@ -262,12 +271,13 @@ class Pass {
       const about = { label: `8-bit ${right}`, names, how: String(transB) };
       this.preprocessing.add(right, about, (b, matrix) => {
         const rows = transB ? matrix : transpose(b, matrix);
-        const { codes, scale } = roundedRows(b, rows, this.#codes);
+        const { codes, scale } = roundedRows(b, rows, this.#form);
         return [codes, scale, ...(transposedName ? [transpose(b, codes)] : [])];
       });
-      this.#declare(weight, this.#codes, [n, k]);
+      const codes = weightType(this.#form);
+      this.#declare(weight, codes, [n, k]);
       this.#declare(post, "float32", [n]);
-      if (transposedName) this.#declare(transposedName, this.#codes, [k, n]);
+      if (transposedName) this.#declare(transposedName, codes, [k, n]);
     }
     return {
       weight,
@@ -305,8 +315,9 @@ function unsigned(b: GraphBuilder, codes: string): string {
  *
  * @returns codes [N, K], scales float32 [N]
  */
-export function roundedRows(b: GraphBuilder, matrix: string, dtype: CodeType) {
+export function roundedRows(b: GraphBuilder, matrix: string, form: IntegerForm) {
   const rotated = rotate(b, matrix, rotationBlock(b.dims(matrix)[1]));
-  const scale = emitRowScales(b, rotated);
-  return { codes: emitRowCodes(b, rotated, scale, dtype), scale };
+  const alone = emitRowScales(b, rotated);
+  const scale = isPaired(form) ? pairedScales(b, rotated, alone) : alone;
+  return { codes: emitRowCodes(b, rotated, scale, weightType(form)), scale };
 }

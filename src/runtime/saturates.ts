@@ -6,6 +6,12 @@
 import { type CodeType, ZERO_POINTS } from "../graph/codes.ts";
 import { elementCount, float32, type Tensor, tensor, toNumbers } from "../graph/tensor.ts";
 import { type Graph, MICROSOFT } from "../graph/types.ts";
+import {
+  activationType,
+  type IntegerForm,
+  isPaired,
+  weightType,
+} from "../ops/internal/integer_form.ts";
 import { RuntimeFailure } from "../errors.ts";
 import type { Runner } from "./runner.ts";
 
@@ -14,8 +20,17 @@ const [ROWS, INNER, COLUMNS] = [16, 64, 48];
 /** Largest distance from the zero point. */
 const LARGEST = 127;
 
+/** Weights that are largest everywhere, or only at every other place along both axes, as in `u8s8_paired`. */
+type Weights = "all" | "paired";
+
 /** Results by runner and types, which do not change. */
 const found = new WeakMap<Runner, Map<string, Promise<boolean>>>();
+
+/** Whether products in a form saturate: {@linkcode saturates} with the weights that the form rounds to. */
+export function formSaturates(runner: Runner, form: IntegerForm): Promise<boolean> {
+  const weights = isPaired(form) ? "paired" : "all";
+  return saturates(runner, activationType(form), weightType(form), weights);
+}
 
 /**
  * Multiplies the largest integers of two types, once per runner, and checks the sum. A runtime without
@@ -25,38 +40,44 @@ export function saturates(
   runner: Runner,
   activations: CodeType,
   weights: CodeType,
+  which: Weights = "all",
 ): Promise<boolean> {
-  const types = `${activations} by ${weights}`;
+  const types = which === "all"
+    ? `${activations} by ${weights}`
+    : `${activations} by paired ${weights}`;
   const known = found.get(runner) ?? new Map<string, Promise<boolean>>();
-  const answer = known.get(types) ?? multiplyLargest(runner, activations, weights);
+  const answer = known.get(types) ??
+    multiplyLargest(runner, [activations, weights], which, `largest ${types}`);
   found.set(runner, known.set(types, answer));
   return answer;
 }
 
 async function multiplyLargest(
   runner: Runner,
-  activations: CodeType,
-  weights: CodeType,
+  [activations, weights]: readonly [CodeType, CodeType],
+  which: Weights,
+  name: string,
 ): Promise<boolean> {
-  const graph = product(activations, weights);
+  const graph = product(activations, weights, name);
+  const count = which === "all" ? INNER : INNER / 2;
   try {
     using session = await runner.compile(
       { irVersion: 8, opsets: { "": 17, [MICROSOFT]: 1 }, graph, metadata: {} },
       { label: graph.name },
     );
     using x = runner.wrap(filled(activations, [ROWS, INNER], LARGEST));
-    using w = runner.wrap(filled(weights, [INNER, COLUMNS], LARGEST));
+    using w = runner.wrap(largest(weights, which));
     using sums = (await session.run({ x, w })).y;
-    return Array.from(toNumbers(sums.view())).some((sum) => sum !== INNER * LARGEST * LARGEST);
+    return Array.from(toNumbers(sums.view())).some((sum) => sum !== count * LARGEST * LARGEST);
   } catch (error) {
     if (error instanceof RuntimeFailure) return false;
     throw error;
   }
 }
 
-function product(activations: CodeType, weights: CodeType): Graph {
+function product(activations: CodeType, weights: CodeType, name: string): Graph {
   return {
-    name: `largest ${activations} by ${weights}`,
+    name,
     inputs: [
       { name: "x", type: { dtype: activations, shape: [ROWS, INNER] } },
       { name: "w", type: { dtype: weights, shape: [INNER, COLUMNS] } },
@@ -77,6 +98,13 @@ function product(activations: CodeType, weights: CodeType): Graph {
     }],
     valueInfo: new Map(),
   };
+}
+
+function largest(weights: CodeType, which: Weights): Tensor {
+  const all = filled(weights, [INNER, COLUMNS], LARGEST);
+  if (which === "all") return all;
+  const isOdd = (i: number) => (Math.floor(i / COLUMNS) + i % COLUMNS) % 2 === 1;
+  return { ...all, bytes: all.bytes.map((code, i) => isOdd(i) ? ZERO_POINTS[weights] : code) };
 }
 
 /** A tensor filled with one number, relative to the middle of the type's range. */

@@ -4,7 +4,7 @@ import {
   emitQuantizedLinear,
   type QuantizedLinearSpec,
 } from "../../src/ops/internal/quantized_linear.ts";
-import { weightType } from "../../src/ops/internal/integer_form.ts";
+import { type IntegerForm, weightType } from "../../src/ops/internal/integer_form.ts";
 import { rotationBlock, rotationNode } from "../../src/ops/internal/rotation.ts";
 import { pullback } from "../../src/autodiff/pullback.ts";
 import { geluAndSlopeNode } from "../../src/ops/internal/gelu_and_slope.ts";
@@ -75,13 +75,17 @@ const distance = (found: ArrayLike<number>, expected: Float64Array) =>
   norm(expected.map((value, i) => value - found[i])) / norm(expected);
 
 /** Error of x · Wᵀ with W rounded by graft. */
-async function roundedError(runner: Runner, x: Float32Array): Promise<number> {
+async function roundedError(
+  runner: Runner,
+  x: Float32Array,
+  form: IntegerForm = FORM,
+): Promise<number> {
   const w = gaussian(N * K, 2);
   const [y] = await runEmitted(
     runner,
     { x: float32([M, K], x), w: float32([N, K], w) },
     (b) => {
-      const { codes, scale } = roundedRows(b, "w", weightType(FORM));
+      const { codes, scale } = roundedRows(b, "w", form);
       const [rotated] = b.emit({ ...rotationNode("x", rotationBlock(K)), outputCount: 1 });
       return [emitQuantizedLinear(b, { x: rotated, weight: codes, transB: true, post: scale })];
     },
@@ -100,6 +104,8 @@ testOnEachOrt(
     const peaked = x.map((value, i) => i % K === 5 ? 30 * Math.sign(value) : value);
     const withPeak = await roundedError(runner, peaked);
     assert(withPeak < 0.02, `error with an outlier is ${withPeak}`);
+    const paired = await roundedError(runner, x, "u8s8_paired");
+    assert(paired > plain && paired < 0.02, `error with paired weights is ${paired}`);
   },
 );
 

@@ -81,6 +81,17 @@ Deno.test("a table of kernels chooses the quickest way to dequantise, and to rou
   const unsigned = { ...SHAPE, form: "u8u8", milliseconds: 2 };
   const saturating = { ...SHAPE, form: "u8s8", milliseconds: 1, saturates: true } as const;
   assertEquals(integerFormOf({ ...TABLE, timings: [saturating, unsigned] }), "u8u8");
+  const paired = (milliseconds: number) => ({ ...SHAPE, form: "u8s8_paired", milliseconds });
+  for (const [milliseconds, quickest] of [[1, "u8s8_paired"], [3, "u8u8"]] as const) {
+    const timings = [saturating, unsigned, paired(milliseconds)];
+    assertEquals(integerFormOf({ ...TABLE, timings }), quickest);
+  }
+  const right = { ...saturating, saturates: undefined };
+  assertEquals(
+    integerFormOf({ ...TABLE, timings: [right, paired(0.5)] }),
+    "u8s8",
+    "where nothing saturates, no precision is lost",
+  );
   const slow = { ...saturating, milliseconds: 9, saturates: undefined };
   assertEquals(integerFormOf({ ...TABLE, timings: [slow, unsigned] }), "u8s8", "no copies needed");
   assertEquals(integers(1, 20, { milliseconds: undefined }), "s8s8", "no such kernel");
@@ -98,6 +109,12 @@ Deno.test("a table of kernels tells whether slices of 16 bits are quicker than f
   assertEquals(quicker(timings(1, 3, 4)), true);
   assertEquals(quicker(timings(1, 5, 4)), false);
   assertEquals(quicker(timings(3, 1, 4)), false, "u8s8 is not the form in use");
+  const paired = [
+    { ...SHAPE, form: "u8s8_paired", milliseconds: 1 },
+    { ...SHAPE, form: "u8u8_sliced", milliseconds: 3 },
+    { ...SHAPE, form: "dequantize_linear", milliseconds: 4 },
+  ];
+  assertEquals(quicker(paired), true, "weights as stored are not paired");
   assertEquals(quicker(timings(1, 3, 4).slice(2)), undefined);
   assertEquals(quicker(timings(1, 3, 4).slice(0, 4)), undefined);
 });

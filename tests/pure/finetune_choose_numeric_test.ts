@@ -9,6 +9,7 @@ import {
   IN_FLOATS,
   inFloats,
   numericOf,
+  productsKey,
 } from "../../src/plan/arithmetic.ts";
 import type { Numeric } from "../../src/plan/names.ts";
 
@@ -109,6 +110,38 @@ Deno.test("chooseNumeric() asks batches after the first before it leaves fast", 
       { exact: IN_FLOATS, integerLead: 3, later },
     );
     assertEquals(choice.setting, setting);
+  }
+});
+
+Deno.test("chooseNumeric() gives up paired weights before fast, and rounds stored ones anew after that", async () => {
+  for (
+    const [readsStored, right, expected] of [
+      [false, { form: "u8u8", rotated: false }, ["u8s8_paired", "u8u8"]],
+      [true, { form: "u8u8", rotated: true }, ["u8s8_paired", "u8u8", "u8u8 rotated"]],
+      [true, undefined, ["u8s8_paired", "u8u8", "u8u8 rotated", "floats"]],
+    ] as const
+  ) {
+    const tried: string[] = [];
+    const open = (arithmetic: Arithmetic) => {
+      const { products } = arithmetic;
+      const name = productsKey({ products }).replace("8-bit ", "");
+      tried.push(name);
+      const isRight = products.in === "8-bit integers" && products.form === right?.form &&
+        products.rotated === right.rotated;
+      const model = isRight ? opened(arithmetic, []) : differingIn(1, arithmetic);
+      const step = { ...model.step, arithmetic, trainingPlanOf: () => ({ readsStored }) };
+      return { ...model, step } as unknown as Opened;
+    };
+    const { opened: model, choice } = await chooseNumeric(
+      open(arithmeticOf({ numeric: "fast", integerForm: "u8s8_paired" })),
+      (arithmetic) => Promise.resolve(open(arithmetic)),
+      batch(),
+      () => {},
+      { exact: IN_FLOATS, integerLead: 3 },
+    );
+    assertEquals(tried, expected);
+    assertEquals(choice.setting, right === undefined ? "exact" : "fast");
+    assertEquals(numericOf(model.arithmetic), choice.setting);
   }
 });
 

@@ -62,6 +62,8 @@ Deno.test("keyOf() of options without an arithmetic is that in floats", () => {
 Deno.test("arithmeticOf() reads the words of settings", () => {
   assertEquals(arithmeticOf(), IN_FLOATS);
   assertEquals(arithmeticOf({ sliced: true }).products, { in: "16-bit integers", form: "u8s8" });
+  const paired = arithmeticOf({ sliced: true, integerForm: "u8s8_paired" });
+  assertEquals(paired.products, { in: "16-bit integers", form: "u8u8" }, "weights are as stored");
   const fast = arithmeticOf({ numeric: "fast", sliced: true, rotated: true, integerForm: "u8u8" });
   assertEquals(fast.products, { in: "8-bit integers", form: "u8u8", rotated: true });
   assertEquals([numericOf(fast), formOfProducts(fast)], ["fast", "u8u8"]);

@@ -111,6 +111,15 @@ Deno.test("quantizeLinears() moves int8 channels to uint8 once where products wa
   assertEquals(graph.valueInfo.get("W.uint8")?.type, { dtype: "uint8", shape: [K, N] });
 });
 
+Deno.test("quantizeLinears() pairs the weights that it rounds, and reads those of the file as they are", () => {
+  const none: ReadonlySet<string> = new Set();
+  const { graph } = quantizeLinears(stored(1, [N]), none, { form: "u8s8_paired" });
+  assertEquals(linearOf(graph).inputs, ["x", "W.uint8", "s", ""]);
+  const anew = quantizeLinears(stored(1, [N]), none, { form: "u8s8_paired", rotated: true });
+  const [, weight] = linearOf(anew.graph).inputs;
+  assertEquals(anew.graph.valueInfo.get(weight)?.type, { dtype: "int8", shape: [N, K] });
+});
+
 Deno.test("quantizeLinears() takes zero points of 0 for none and rounds weights with others once", () => {
   const symmetric = tensor("int8", [N], new Uint8Array(N));
   assertEquals(quantizeLinears(stored(1, [N], symmetric), new Set()).preprocessing, []);
