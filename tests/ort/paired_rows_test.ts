@@ -57,6 +57,25 @@ for (const [rows, columns, draw] of MATRICES) {
   });
 }
 
+Deno.test("pairedScales() of weights that rotation has made normal are about 1.45 times as large", async () => {
+  using runner = createOrtRunner({ threads: 1 });
+  const size = 576;
+  const normal = () =>
+    Math.sqrt(-2 * Math.log((random.next() + 1) / (2 ** 32 + 1))) * Math.cos(Math.PI * uniform());
+  const [alone, scales] = await runEmitted(
+    runner,
+    { w: float32([size, size], Float32Array.from({ length: size ** 2 }, normal)) },
+    (b) => {
+      const alone = emitRowScales(b, "w");
+      return [alone, pairedScales(b, "w", alone)];
+    },
+  );
+  let sum = 0;
+  for (let row = 0; row < size; row++) sum += scales[row] / alone[row];
+  const growth = sum / size;
+  assert(growth > 1.4 && growth < 1.5, `steps grow by ${growth}`);
+});
+
 Deno.test("products with paired weights are right on every processor, in both directions", async () => {
   using runner = createOrtRunner({ threads: 1 });
   assertEquals(await formSaturates(runner, "u8s8_paired"), false);
