@@ -35,6 +35,7 @@ const TESTS = [
   "tests/ort/step_packing_test.ts",
   "tests/ort/lora_inject_test.ts",
   "tests/ort/scale_forms_test.ts",
+  "tests/ort/paired_rows_test.ts",
 ];
 
 /** A test file on a processor. */
