@@ -4,7 +4,7 @@ import { cutBatch, sliceBatch } from "../data/slice_batch.ts";
 import { type RowCut, together } from "../data/row_cuts.ts";
 import type { TokenBatch } from "../data/targets.ts";
 import { RefusedError } from "../errors.ts";
-import { unpairedForm } from "../ops/internal/integer_form.ts";
+import { isPaired, unpairedForm } from "../ops/internal/integer_form.ts";
 import {
   type Arithmetic,
   changed,
@@ -57,7 +57,8 @@ const CLEAR_LEAD = 1.8;
 /**
  * Keeps the model as it was opened if its gradient is that of `exact` in floats. If not, a model in `fast`
  * whose weights are paired is tried with others, one that reads 8-bit weights as they are stored with rotated
- * ones, then in `exact`, and last in floats. Each is opened again, since each needs different memory. A model that is not kept is disposed of.
+ * ones, then in `exact`, and last in floats. Each is opened again, since each needs different memory. A model
+ * that is not kept is disposed of.
  *
  * @param open opens the model for another arithmetic; throws a {@linkcode RefusedError} if memory does not
  * suffice
@@ -83,7 +84,7 @@ export async function chooseNumeric<O extends Opened>(
   first.step[Symbol.dispose]();
   const form = unpairedForm(products.form);
   const finer: Products[] = [
-    ...(form === products.form ? [] : [{ ...products, form }]),
+    ...(isPaired(products.form) ? [{ ...products, form }] : []),
     ...(!products.rotated && readsStored ? [{ ...products, form, rotated: true }] : []),
   ];
   for (const products of finer) {

@@ -42,9 +42,7 @@ export function saturates(
   weights: CodeType,
   which: Weights = "all",
 ): Promise<boolean> {
-  const types = which === "all"
-    ? `${activations} by ${weights}`
-    : `${activations} by paired ${weights}`;
+  const types = `${activations} by ${which === "all" ? "" : "paired "}${weights}`;
   const known = found.get(runner) ?? new Map<string, Promise<boolean>>();
   const answer = known.get(types) ??
     multiplyLargest(runner, [activations, weights], which, `largest ${types}`);

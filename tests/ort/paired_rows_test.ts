@@ -1,5 +1,6 @@
 import { assert, assertEquals } from "@std/assert";
 import { float32, tensor } from "../../src/graph/tensor.ts";
+import { gaussian } from "../../src/lora/init.ts";
 import { pairedScales } from "../../src/ops/internal/paired_rows.ts";
 import { emitQuantizedLinear } from "../../src/ops/internal/quantized_linear.ts";
 import { emitRowCodes, emitRowScales } from "../../src/ops/internal/rounded_rows.ts";
@@ -60,11 +61,9 @@ for (const [rows, columns, draw] of MATRICES) {
 Deno.test("pairedScales() of weights that rotation has made normal are about 1.45 times as large", async () => {
   using runner = createOrtRunner({ threads: 1 });
   const size = 576;
-  const normal = () =>
-    Math.sqrt(-2 * Math.log((random.next() + 1) / (2 ** 32 + 1))) * Math.cos(Math.PI * uniform());
   const [alone, scales] = await runEmitted(
     runner,
-    { w: float32([size, size], Float32Array.from({ length: size ** 2 }, normal)) },
+    { w: float32([size, size], Float32Array.from({ length: size ** 2 }, () => gaussian(random))) },
     (b) => {
       const alone = emitRowScales(b, "w");
       return [alone, pairedScales(b, "w", alone)];

@@ -28,7 +28,7 @@ export function activationType(form: IntegerForm): CodeType {
 }
 
 /** Whether weights are rounded so that pairs of products fit in 16 bits. */
-export function isPaired(form: IntegerForm): boolean {
+export function isPaired(form: IntegerForm): form is "u8s8_paired" {
   return form === "u8s8_paired";
 }
 
@@ -37,7 +37,7 @@ export function isPaired(form: IntegerForm): boolean {
  * precision: `u8u8` instead of `u8s8_paired`.
  */
 export function unpairedForm(form: IntegerForm): Exclude<IntegerForm, "u8s8_paired"> {
-  return form === "u8s8_paired" ? "u8u8" : form;
+  return isPaired(form) ? "u8u8" : form;
 }
 
 /**
